@@ -1,0 +1,129 @@
+"""What a containerd would load from these files, or why it would not start: `load`, and what it reads: `wanted`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuready.containerd.config import Refused, Undecided, Walk
+from pytest_gpuready.containerd.daemon import Daemon, clean_path, dropin_patterns
+from pytest_gpuready.containerd.files import NotLooked
+from pytest_gpuready.containerd.migrate import PanicError
+from pytest_gpuready.containerd.model import DEFAULT_CONFIG, Loaded, Refusal
+from pytest_gpuready.containerd.releases import ALIASES, Release, choose
+
+if TYPE_CHECKING:
+    from pytest_gpuready.containerd.files import Files
+
+_NODE_FIELDS = ("loads", "cri_state", "handlers", "default_runtime", "cdi_enabled", "cdi_spec_dirs", "sandbox_image",
+                "address")  # fmt: skip
+
+
+def wanted(files: Files, version: str | None, config_path: str, explicit: bool) -> tuple[set[str], set[str]]:  # noqa: FBT001
+    """The paths and glob patterns that `load` still needs and that are `NotLooked`, as far as can be known now.
+
+    Ask for all of them in one round, and again until both sets are empty.
+
+    Raises:
+        PermissionError: a file that is needed may not be read.
+    """
+    paths: set[str] = set()
+    patterns: set[str] = set()
+    for release in _candidates(version):
+        walker = Walk(files, release, ask=True)
+        with contextlib.suppress(Refused, Undecided, PanicError):
+            walker.run(clean_path(config_path), explicit=explicit)
+        paths |= walker.out.missing
+        patterns |= walker.out.missing_globs
+        recorder = _Recorder(files)
+        for pattern in dropin_patterns(config_path):
+            recorder.glob(pattern)
+        patterns |= recorder.missing_globs
+        if not walker.out.missing and not walker.out.missing_globs:
+            _load(recorder, release, config_path, explicit=explicit)
+            paths |= recorder.missing
+            patterns |= recorder.missing_globs
+    return paths, patterns
+
+
+class _Recorder:
+    """Files whose unread ones are noted and taken as missing."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.missing: set[str] = set()
+        self.missing_globs: set[str] = set()
+
+    def read(self, path: str) -> bytes:
+        try:
+            return self.files.read(path)
+        except NotLooked:
+            self.missing.add(path)
+            return b"{}"
+
+    def glob(self, pattern: str) -> list[str]:
+        try:
+            return self.files.glob(pattern)
+        except NotLooked:
+            self.missing_globs.add(pattern)
+            return []
+
+
+def _candidates(version: str | None) -> list[Release]:
+    release = choose(version)
+    if not release.assumed:
+        return [release]
+    return [release, *(choose(other) for other in ALIASES)]
+
+
+def load(files: Files, version: str | None, config_path: str = DEFAULT_CONFIG, *, explicit: bool = False) -> Loaded:
+    """What containerd of `version` would load.
+
+    `explicit` says that the daemon was started with ``-c config_path``: then the file must be there. With `version`
+    None, or one that is not modelled, the newest model that fits is used, and `Loaded.unknown` names the fields in
+    which the modelled releases differ for these files.
+
+    Raises:
+        PermissionError: a file that is needed may not be read.
+        NotLooked: a file or pattern was not gathered.
+    """
+    release = choose(version)
+    loaded = _load(files, release, config_path, explicit=explicit)
+    if not release.assumed:
+        return loaded
+    unknown = list(loaded.unknown)
+    for alias in ALIASES.values():
+        other = _load(files, choose(alias), config_path, explicit=explicit)
+        unknown.extend(name for name in _NODE_FIELDS if _comparable(loaded, name) != _comparable(other, name))
+    said = f"version (taken as {loaded.version})" if version is None else f"version {version} (read as {release.minor})"
+    return replace(loaded, unknown=tuple(dict.fromkeys([said, *unknown])))
+
+
+def _comparable(loaded: Loaded, name: str) -> Any:
+    value = getattr(loaded, name)
+    if name == "handlers":
+        return {
+            h.name: (h.runtime_type, h.binary_name, h.systemd_cgroup, h.runtime_path, bool(h.options_error))
+            for h in value.values()
+        }
+    return value
+
+
+def _load(files: Files, release: Release, config_path: str, *, explicit: bool) -> Loaded:
+    walker = Walk(files, release)
+    daemon = Daemon(files, release, walker.out)
+    try:
+        walker.run(clean_path(config_path), explicit=explicit)
+        daemon.start()
+    except Refused as error:
+        daemon.error = error.refusal
+    except PanicError as error:
+        where = error.where
+        daemon.error = Refusal(error.text, where.path if where else None, where.line if where else None)
+    except Undecided as error:
+        daemon.unknown.append(f"everything ({error})")
+        daemon.error = None
+        daemon.undecided = True
+    daemon.unimported(config_path)
+    return daemon.loaded()

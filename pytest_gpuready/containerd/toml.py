@@ -1,0 +1,99 @@
+r"""TOML as the two Go parsers of containerd read it, with a line for every key and table.
+
+containerd 1.x has pelletier/go-toml v1.9.5 (`Dialect.V1`), containerd 2.x has go-toml v2.2.3 to v2.3.0 (`Dialect.V2`).
+They differ from TOML 1.0 and from each other: v1 takes a byte order mark, invalid UTF-8, unsigned 64-bit integers and
+new lines in inline tables; v2 takes the escape ``\e`` and looks at a number only where it decodes it. A distribution
+that builds containerd 2.x with go-toml v2.4 or later also gets TOML 1.1; that is not modelled.
+
+The error text is the parser's own. Positions are those that containerd prints: v1 counts runes, v2 counts bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuready.containerd._toml import DEPTH, Moment, Parser, Table, TableArray, TomlError, TooLarge, Unreadable
+from pytest_gpuready.containerd._toml_v1 import V1Parser
+from pytest_gpuready.containerd._toml_v2 import V2Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "DEPTH",
+    "LIMIT",
+    "Dialect",
+    "Document",
+    "Moment",
+    "Table",
+    "TableArray",
+    "TomlError",
+    "TooLarge",
+    "Unreadable",
+    "loads",
+]
+
+LIMIT = 1 << 20
+"""Largest file that is read, in bytes. containerd has no limit: a larger file is `TooLarge`, not refused."""
+
+
+class Dialect(enum.Enum):
+    """Which Go parser to be."""
+
+    V1 = "go-toml v1"
+    V2 = "go-toml v2"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file: `root` is plain Python (dict, list, str, int, float, bool; dates and times are `Moment`)."""
+
+    root: Table
+
+    def line_of(self, path: Sequence[str | int]) -> int | None:
+        """Line (from 1) of the key or table at `path`; None if it is not there."""
+        node: Any = self.root
+        line: int | None = 1
+        for step in path:
+            if isinstance(node, Table) and isinstance(step, str) and step in node:
+                line, node = node.lines.get(step, node.line), node[step]
+            elif isinstance(node, list) and isinstance(step, int) and 0 <= step < len(node):
+                node = node[step]
+                line = node.line if isinstance(node, Table) else line
+            else:
+                return None
+        return line
+
+
+def loads(
+    data: bytes,
+    dialect: Dialect = Dialect.V2,
+    *,
+    lazy: bool = False,
+    skipped: Callable[[list[str]], bool] | None = None,
+    end_is_start: bool = False,
+) -> Document:
+    """Parse `data`.
+
+    The last three are about go-toml v2 only. `lazy`: numbers and dates that it refuses only when they are decoded
+    stay in the document as `Unreadable`. `skipped`: says of a table's name whether the decoder has no place for it;
+    duplicate keys in it are not noticed. `end_is_start`: v2.3 places errors at the end at row 1 column 1.
+
+    Raises:
+        TomlError: the parser refuses it; `TooLarge` where this reader gives up.
+    """
+    if len(data) > LIMIT:
+        raise TooLarge(f"too large to be looked at: {len(data)} bytes, the limit is {LIMIT}")
+    parser: Parser
+    if dialect is Dialect.V1:
+        parser = V1Parser(data)
+    else:
+        parser = V2Parser(data, lazy=lazy, skipped=skipped, end_is_start=end_is_start)
+    try:
+        parser.run()
+    except TomlError as error:
+        error.partial = parser.root
+        raise
+    return Document(parser.root)

@@ -1,0 +1,1 @@
+"""containerd's configuration, read as containerd reads it."""
