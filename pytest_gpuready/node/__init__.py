@@ -1,0 +1,1 @@
+"""Asking a node: requests and facts, the one sh script, transports, snapshots, cleaning and redaction."""

@@ -1,0 +1,82 @@
+"""Gathering: views say what they need, the node is asked in rounds until they need no more."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request
+from pytest_gpuready.node.redact import redact
+from pytest_gpuready.node.script import LOST, parse, preamble, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_gpuready.node.facts import State
+    from pytest_gpuready.node.transport import Reply, Transport
+
+#: More rounds than any healthy node needs (one or two); what is still wanted then stays unknown.
+MOST_ROUNDS = 6
+
+
+def gather(transport: Transport, label: str, wants: Callable[[Facts], Iterable[Request]], timeout: float) -> Facts:
+    """The facts of one node, in one login, within `timeout` seconds. Never raises for what the node does.
+
+    `wants` is given the facts so far and names everything that is wanted, also what is there already.
+    """
+    facts = Facts(label)
+    deadline = time.monotonic() + timeout
+    for number in range(MOST_ROUNDS):
+        requests = [request for request in dict.fromkeys(wants(facts)) if request not in facts]
+        if number and not requests:
+            break
+        script = (preamble(transport.nonce) if number == 0 else "") + render(requests, transport.nonce)
+        reply = transport.send(script, deadline)
+        if number == 0 and not _begin(facts, transport, reply):
+            break
+        _record(facts, requests, reply, transport.nonce)
+        if not reply.complete:
+            break
+    return facts
+
+
+def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
+    """Record whether the node was reached and sudo worked; False if nothing more can be asked."""
+    # A login shell may say on standard output why there is no shell (nologin does).
+    words = transport.complaint or one_line(reply.output[:4096].decode("utf-8", "replace"))
+    if not transport.greeted:
+        ended = Fact("cut", note=words or reply.trouble or "no POSIX shell answered")
+        facts.add(REACH, Fact("timeout", note=_late(words)) if reply.timed_out else ended)
+        return False
+    if f"\n{transport.nonce} ".encode() in reply.output:
+        facts.add(REACH, Fact("ok"))
+        facts.add(SUDO, Fact("ok"))
+        return True
+    # The login shell greeted, and the shell that was to follow it did not run.
+    said = transport.complaint or reply.trouble
+    if not transport.sudo:
+        ended = Fact("cut", note=f"sh ended at once: {said}")
+        facts.add(REACH, Fact("timeout", note=_late(transport.complaint)) if reply.timed_out else ended)
+        return False
+    facts.add(REACH, Fact("ok"))
+    refused = "sudo" in said.lower() or not transport.complaint
+    state: State = "timeout" if reply.timed_out else "denied" if refused else "cut"
+    facts.add(SUDO, Fact(state, note=_late(transport.complaint) if reply.timed_out else said))
+    return False
+
+
+def _record(facts: Facts, requests: list[Request], reply: Reply, nonce: str) -> None:
+    answers = parse(reply.output, requests, nonce)
+    for request, fact in answers.items():
+        stopped = reply.timed_out and fact.state == "cut" and fact.note == LOST
+        taken = Fact("timeout", fact.data, fact.rc, "no answer within the deadline") if stopped else fact
+        facts.add(request, redact(request, taken))
+    for request in requests:
+        if request not in answers:
+            state: State = "timeout" if reply.timed_out else "cut"
+            facts.add(request, Fact(state, note=f"not reached: {reply.trouble or 'the answer is missing'}"))
+
+
+def _late(words: str) -> str:
+    return f"no answer within the deadline{f' ({words})' if words else ''}"

@@ -1,0 +1,159 @@
+"""Host specs: what `--hosts` and `--gpuready-hosts-file` name, checked before anything runs.
+
+A spec is testinfra's (`ssh://user@host:port?timeout=3`) or `snapshot://FILE`. Number sets such as `[001-512]` and
+`[1,3-5,10-90/10]` expand (a set holding `:` is an IPv6 address); commas inside brackets do not split. A password's own
+commas, brackets and slashes are written as %2C, %5B, %2F.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pytest_gpuready.node.clean import clean
+
+#: Most nodes that one set may expand to: a typo must not become a million logins.
+SET_LIMIT = 100_000
+
+SCHEMES = ("local", "ssh", "snapshot")
+
+#: What may stand after the `?` of a spec: testinfra's keys for ssh, the others being none of ours.
+OPTIONS = ("sudo", "sudo_user", "timeout", "controlpersist", "ssh_config", "ssh_identity_file")
+
+
+class SpecError(ValueError):
+    """A host spec that cannot be understood; the message is one sentence that names it, without its password."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node as asked for. `spec` may hold a password and is never shown; `label` is its name in every report."""
+
+    spec: str = field(repr=False)
+    label: str
+    scheme: str
+    host: str = ""
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    port: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The file of a snapshot."""
+        return self.host
+
+
+def split(text: str) -> list[str]:
+    """The comma-separated specs; commas inside brackets belong to their set."""
+    parts, depth, current = [], 0, ""
+    for char in text:
+        depth += (char == "[") - (char == "]")
+        if char == "," and depth <= 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += char
+    return [part.strip() for part in [*parts, current] if part.strip()]
+
+
+def expand(text: str) -> list[str]:
+    """All specs that a spec with number sets stands for, in the order of the numbers, leading zeros kept."""
+    place = text.rfind("@") + 1
+    head, tail = text[:place], text[place:]
+    return [head + one for one in _expand(tail, text, strict=not text.startswith("snapshot://"))]
+
+
+def _expand(text: str, spec: str, *, strict: bool) -> list[str]:
+    match = next((m for m in re.finditer(r"\[([^\[\]]*)\]", text) if ":" not in m[1]), None)
+    if match is None:
+        return [text]
+    head, tails = text[: match.start()], _expand(text[match.end() :], spec, strict=strict)
+    if not strict and not re.fullmatch(r"[\d,/ -]*\d[\d,/ -]*", match[1]):
+        # A file's name may hold brackets.
+        return [f"{head}{match[0]}{rest}" for rest in tails]
+    members: list[str] = []
+    for item in match[1].split(","):
+        found = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18})(?:/(\d{1,9}))?)?", item.strip(), re.ASCII)
+        if not found:
+            raise SpecError(f"{_shown(spec)}: {clean(item.strip())!r} is no number or range such as 001-512")
+        first, last = int(found[1]), int(found[2] or found[1])
+        step = int(found[3] or 1)
+        if last < first or step < 1:
+            raise SpecError(f"{_shown(spec)}: the range {item.strip()!r} runs backwards")
+        if (last - first) // step >= SET_LIMIT:
+            raise SpecError(f"{_shown(spec)}: the range {item.strip()!r} names more than {SET_LIMIT} nodes")
+        members.extend(str(number).zfill(len(found[1])) for number in range(first, last + 1, step))
+    if len(members) * len(tails) > SET_LIMIT:
+        raise SpecError(f"{_shown(spec)} names more than {SET_LIMIT} nodes")
+    return [f"{head}{member}{rest}" for member in members for rest in tails]
+
+
+def parse(text: str) -> NodeSpec:
+    """One spec taken apart; `SpecError` if it cannot be understood."""
+    shown = _shown(text)
+    if "://" not in text:
+        raise SpecError(f"{shown!r} names no transport; for a login over SSH write ssh://{shown}")
+    scheme, _, rest = text.partition("://")
+    if scheme not in SCHEMES:
+        there = ", ".join(f"{known}://" for known in SCHEMES)
+        raise SpecError(f"{shown!r}: unknown transport{f' {scheme!r}' if scheme.isalnum() else ''}; there are {there}")
+    if scheme == "local":
+        return NodeSpec(text, "local", "local", options=_options(rest.partition("?")[2], shown))
+    if scheme == "snapshot":
+        if not rest:
+            raise SpecError("snapshot:// names no file; write snapshot://FILE")
+        return NodeSpec(text, clean(text), "snapshot", host=rest)
+    # No message below repeats a part of the text: what looks like a port may be half a password.
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise SpecError(
+            f"{shown!r}: what follows the host is no port from 1 to 65535 (an IPv6 address stands in [])"
+        ) from None
+    if port == 0:
+        raise SpecError(f"{shown!r}: 0 is no port")
+    place = parts.netloc.rpartition("@")[2]
+    if not place.strip(":[]"):
+        raise SpecError(f"{shown!r} names no host")
+    # urlsplit lowers the host's case; an alias in ssh_config keeps it.
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::\d*)?", place, re.ASCII)
+    host = (found[1] or found[2]) if found else ""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.%:-]*|::[A-Fa-f0-9.:]*(?:%[A-Za-z0-9_.-]+)?", host):
+        raise SpecError(f"{shown!r} holds no host name or address that ssh takes")
+    user = unquote(parts.username) if parts.username else None
+    if user is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?", user):
+        raise SpecError(f"{shown!r}: {clean(user)!r} is no user name")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise SpecError(f"{shown!r}: a host spec has no path; a password's own / and # are written as %2F and %23")
+    label = f"{scheme}://{f'{user}@' if user else ''}{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+    password = unquote(parts.password) if parts.password else None
+    return NodeSpec(text, label, scheme, host, user, password, port, _options(parts.query, shown))
+
+
+def _options(query: str, shown: str) -> tuple[tuple[str, str], ...]:
+    options = tuple(parse_qsl(query, keep_blank_values=True))
+    for key, value in options:
+        if key not in OPTIONS:
+            raise SpecError(f"{shown!r}: unknown option {clean(key)!r}; there are {', '.join(OPTIONS)}")
+        if key in ("timeout", "controlpersist") and not re.fullmatch(r"0*[1-9]\d{0,5}", value, re.ASCII):
+            raise SpecError(f"{shown!r}: {key} wants a number of seconds, not {clean(value)!r}")
+    return options
+
+
+def parse_all(texts: list[str]) -> list[NodeSpec]:
+    """All nodes that comma-separated specs name, in their order, each once."""
+    nodes: dict[str, NodeSpec] = {}
+    for text in texts:
+        for part in split(text):
+            for single in expand(part):
+                node = parse(single)
+                nodes.setdefault(node.label, node)
+    return list(nodes.values())
+
+
+def _shown(text: str) -> str:
+    """The spec without its password and controls: up to the last @, since a password may hold one."""
+    return clean(re.sub(r"(?s)((?:^|://)[^/@:]*):(?!//).*@", r"\1:***@", text))

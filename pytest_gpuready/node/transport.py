@@ -1,0 +1,325 @@
+"""Transports: a shell on a node, once per node, that takes one script per round.
+
+`Shell` is a program (sh here, ssh to there) whose standard input is the node's sh; the rounds share it, so a node sees
+one login. A spec means what it means to testinfra (user, port, ssh_config, identity, time-out, sudo).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import selectors
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_gpuready.node.clean import clean
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pytest_gpuready.node.hosts import NodeSpec
+
+#: Most that one round may print, in bytes; beyond it the connection is cut.
+OUTPUT_LIMIT = 64 * 1024 * 1024
+
+#: Seconds for a connection to be made.
+CONNECT_TIMEOUT = 10
+
+#: What sshpass says by its exit status alone (sshpass(1), RETURN VALUES), in ssh's own words.
+_SSHPASS = {5: "Permission denied (the password was refused)", 6: "Host key verification failed (the key is not known)"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """testinfra's own options, as given to pytest."""
+
+    ssh_config: str | None = None
+    ssh_identity_file: str | None = None
+    sudo: bool = False
+    sudo_user: str | None = None
+
+
+@dataclass
+class Reply:
+    """What a round brought: the bytes so far, whether it ended, and if not, why in one sentence."""
+
+    output: bytes = b""
+    complete: bool = False
+    trouble: str = ""
+    timed_out: bool = False
+
+
+class Transport(Protocol):
+    """A way to a node's shell. The gatherer uses nothing else."""
+
+    nonce: str
+    #: Whether the shell answered at all, and if not, why.
+    greeted: bool
+    #: Standard error of the transport so far, in one cleaned line; its last words where it is long.
+    complaint: str
+
+    @property
+    def sudo(self) -> bool:
+        """Whether the shell was asked for through sudo."""
+
+    def send(self, script: str, deadline: float) -> Reply:
+        """Run a round's script; `deadline` is a time of the monotonic clock. Never raises for what the node does."""
+
+    def close(self) -> None:
+        """End the connection and the processes that make it."""
+
+
+def argv(node: NodeSpec, options: Options, command: str) -> tuple[list[str], dict[str, str]]:
+    """The program that gives a shell on the node, and what it needs in its environment.
+
+    The ssh line is testinfra's with what it lacks: BatchMode (never a prompt), keep-alives, no terminal; and without
+    what a configuration may hold for people's own logins (forwardings, a command of their own).
+    """
+    if node.scheme == "local":
+        return ["sh", "-c", command], {}
+    asked = dict(node.options)
+    config = asked.get("ssh_config") or options.ssh_config
+    identity = asked.get("ssh_identity_file") or options.ssh_identity_file
+    line = ["ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
+    line += ["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no"]
+    environment = {"SSH_ASKPASS_REQUIRE": "never"}
+    if node.password is None:
+        line += ["-o", "BatchMode=yes"]
+    else:
+        # By environment: a password among the arguments is everybody's to read.
+        line = ["sshpass", "-e", *line, "-o", "NumberOfPasswordPrompts=1"]
+        environment["SSHPASS"] = node.password
+    line += ["-o", f"ConnectTimeout={asked.get('timeout') or CONNECT_TIMEOUT}"]
+    if config:
+        line += ["-F", str(Path(config).expanduser())]
+    if identity:
+        line += ["-i", str(Path(identity).expanduser())]
+    if node.user:
+        line += ["-o", f"User={node.user}"]
+    if node.port:
+        line += ["-o", f"Port={node.port}"]
+    return [*line, "--", node.host, command], environment
+
+
+def wants_sudo(node: NodeSpec, options: Options) -> bool:
+    """Whether sudo is asked for, for all nodes or by this one's spec."""
+    return options.sudo or dict(node.options).get("sudo", "").lower() in ("1", "true", "yes")
+
+
+def shell_command(greeting: str, options: Options, node: NodeSpec) -> str:
+    """What the login shell is asked for: a greeting, then sh on standard input, through sudo where that is wished.
+
+    One line, one pair of single quotes: csh and fish read it as sh does.
+    """
+    last = "exec sh -s"
+    if wants_sudo(node, options):
+        user = dict(node.options).get("sudo_user") or options.sudo_user
+        last = f"exec sudo -n {f'-u {shlex.quote(user)} ' if user else ''}-- sh -s"
+    return f"exec sh -c {shlex.quote(f'echo; echo {greeting}; {last}')}"
+
+
+@dataclass(eq=False)
+class Shell:
+    """A shell on a node behind a program's standard input and output."""
+
+    node: NodeSpec
+    options: Options
+    nonce: str = field(default_factory=lambda: secrets.token_hex(12), repr=False)
+    greeted: bool = False
+    complaint: str = ""
+    # Not the nonce: the greeting stands in process lists, and who knows the nonce could forge answers in a file.
+    _greeting: str = field(default_factory=lambda: f"hello-{secrets.token_hex(12)}", repr=False)
+    _process: subprocess.Popen[bytes] | None = None
+    _errors: bytes = b""
+    _killed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Shell:  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def sudo(self) -> bool:
+        """See `Transport.sudo`."""
+        return wants_sudo(self.node, self.options)
+
+    def _open(self) -> subprocess.Popen[bytes] | None:
+        """The program, started by the first round; None once it was killed."""
+        with self._lock:
+            if self._process is None and not self._killed:
+                line, environment = argv(
+                    self.node, self.options, shell_command(self._greeting, self.options, self.node)
+                )
+                self._process = subprocess.Popen(
+                    line,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={**os.environ, **environment},
+                    # A session of its own: closing it reaches every child, Ctrl-C reaches us alone, and ssh finds no
+                    # terminal to ask on.
+                    start_new_session=True,
+                )
+                for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+                    assert stream is not None  # noqa: S101 - asked for as pipes above
+                    os.set_blocking(stream.fileno(), False)
+            return self._process
+
+    def connect(self) -> None:
+        """Begin the login; whether it works, the first round says."""
+        with contextlib.suppress(OSError):
+            self._open()
+
+    def send(self, script: str, deadline: float) -> Reply:
+        """See `Transport.send`."""
+        try:
+            process = self._open()
+        except OSError as error:
+            program = error.filename or "the transport's program"
+            return Reply(trouble=f"{program} cannot be started here: {error.strerror}")
+        if process is None:
+            return Reply(trouble="interrupted")
+        return self._converse(process, script.encode("utf-8", "surrogateescape"), deadline)
+
+    def _converse(self, process: subprocess.Popen[bytes], rest: bytes, deadline: float) -> Reply:
+        reply = Reply()
+        end = f"\n{self.nonce} end\n".encode()
+        chunks = bytearray()
+        searched = 0
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        assert stdin is not None and stdout is not None and stderr is not None  # noqa: S101, PT018 - pipes, see _open
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(stderr, selectors.EVENT_READ)
+            selector.register(stdin, selectors.EVENT_WRITE)
+            while not (reply.complete or reply.trouble):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    reply.timed_out = True
+                    reply.trouble = "no answer within the deadline"
+                    break
+                for key, _ in selector.select(min(left, 1.0)):
+                    if key.fileobj is stdin:
+                        rest = _write(stdin.fileno(), rest)
+                        if not rest:
+                            selector.unregister(stdin)
+                    elif key.fileobj is stderr:
+                        piece = _read(stderr.fileno())
+                        self._errors = (self._errors + (piece or b""))[-65536:]
+                        if piece == b"":
+                            selector.unregister(stderr)
+                    else:
+                        piece = _read(stdout.fileno())
+                        chunks += piece or b""
+                        if piece == b"":
+                            reply.trouble = "the connection ended"
+                reply.complete = chunks.find(end, max(0, searched - len(end))) >= 0
+                searched = len(chunks)
+                if searched > OUTPUT_LIMIT:
+                    reply.trouble = reply.trouble or f"more than {OUTPUT_LIMIT // 1024 // 1024} MiB of output"
+        reply.output = bytes(chunks)
+        self.greeted = self.greeted or f"\n{self._greeting}\n".encode() in reply.output
+        if not reply.complete:
+            self._finish(process, reply)
+        self.complaint = complaint(self._errors)
+        return reply
+
+    def _finish(self, process: subprocess.Popen[bytes], reply: Reply) -> None:
+        """Take what standard error still holds and the exit status, then end the program."""
+        assert process.stderr is not None  # noqa: S101 - a pipe, see _open
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        # A connection that ssh keeps for later (ControlPersist) holds standard error open: no waiting for its end.
+        while piece := _read(process.stderr.fileno()):
+            self._errors = (self._errors + piece)[-65536:]
+        status = process.returncode
+        if self._killed:
+            reply.trouble = "interrupted"
+        elif not reply.timed_out and status:
+            told = _SSHPASS.get(status) if self.node.password is not None else None
+            reply.trouble = told or f"{reply.trouble} (exit status {status})"
+        self.close()
+
+    def kill(self) -> None:
+        """End the program and all it started at once, from another thread: whoever reads it sees the end."""
+        with self._lock:
+            self._killed = True
+            process = self._process
+        if process is not None and process.poll() is None:
+            _end_session(process.pid)
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        # Its end of input ends a healthy shell at once; a hung one is killed, with all it started.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        if process.returncode != 0:
+            _end_session(process.pid)
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            # It cannot be killed (of another user, by sudo; in state D): whenever it ends, somebody waits for it.
+            threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _end_session(leader: int) -> None:
+    """Kill every process of the session: the commands under a node's `timeout` have groups of their own."""
+    with contextlib.suppress(OSError):
+        os.killpg(leader, signal.SIGKILL)
+    # Linux; elsewhere a program for a node is ssh, and its group is all there is.
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):  # noqa: PTH208 - names alone are wanted
+            with contextlib.suppress(ValueError, OSError):
+                if os.getsid(int(name)) == leader:
+                    os.kill(int(name), signal.SIGKILL)
+
+
+def complaint(errors: bytes) -> str:
+    """What standard error says, on one line: a frame of `@` is left out, and of many words the last ones count."""
+    lines = [" ".join(line.strip("@ ").split()) for line in clean(errors.decode("utf-8", "replace")).splitlines()]
+    text = " ".join(line for line in lines if line)
+    if len(text) <= 400:
+        return text
+    changed = re.search(r"REMOTE HOST IDENTIFICATION HAS CHANGED!?", text)
+    return f"{f'{changed[0]} ' if changed else ''}… {text[-360:].partition(' ')[2]}"
+
+
+def _write(descriptor: int, rest: bytes) -> bytes:
+    """Write what the pipe takes; what remains."""
+    try:
+        return rest[os.write(descriptor, rest[:65536]) :]
+    except BlockingIOError:
+        return rest
+    except OSError:
+        # The other end is gone; reading will say so.
+        return b""
+
+
+def _read(descriptor: int) -> bytes | None:
+    """What there is to read; None if nothing is there yet, empty at the end."""
+    try:
+        return os.read(descriptor, 1 << 20)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

@@ -1,0 +1,180 @@
+"""What `--hosts` means, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gpuready.node.hosts import SET_LIMIT, NodeSpec, SpecError, expand, parse, parse_all, split
+
+
+class TestSplit:
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            ("a,b", ["a", "b"]),
+            (" a , ,b,", ["a", "b"]),
+            ("ssh://n[1,3-5],ssh://m", ["ssh://n[1,3-5]", "ssh://m"]),
+            ("ssh://[::1],ssh://[fe80::1%eth0]:22", ["ssh://[::1]", "ssh://[fe80::1%eth0]:22"]),
+            ("", []),
+            ("a],b", ["a]", "b"]),
+        ],
+    )
+    def test_commas_inside_brackets_do_not_split(self, text: str, parts: list[str]) -> None:
+        assert split(text) == parts
+
+
+class TestExpand:
+    @pytest.mark.parametrize(
+        ("text", "all_of_them"),
+        [
+            ("ssh://n", ["ssh://n"]),
+            ("ssh://gpu[001-003]", ["ssh://gpu001", "ssh://gpu002", "ssh://gpu003"]),
+            ("ssh://r@n[9-11]:22", ["ssh://r@n9:22", "ssh://r@n10:22", "ssh://r@n11:22"]),
+            ("ssh://n[1,3-4, 7]", ["ssh://n1", "ssh://n3", "ssh://n4", "ssh://n7"]),
+            ("ssh://n[0-10/5]", ["ssh://n0", "ssh://n5", "ssh://n10"]),
+            ("ssh://r[1-2]n[1-2]", ["ssh://r1n1", "ssh://r1n2", "ssh://r2n1", "ssh://r2n2"]),
+            ("ssh://[::1]", ["ssh://[::1]"]),
+            ("ssh://[2001:db8::1]:22", ["ssh://[2001:db8::1]:22"]),
+            ("ssh://u:p[1-2]w@n[1-2]", ["ssh://u:p[1-2]w@n1", "ssh://u:p[1-2]w@n2"]),
+            ("snapshot:///tmp/run[a].json", ["snapshot:///tmp/run[a].json"]),
+            ("snapshot:///tmp/[x]/gpu[1-2].json", ["snapshot:///tmp/[x]/gpu1.json", "snapshot:///tmp/[x]/gpu2.json"]),
+        ],
+    )
+    def test_sets(self, text: str, all_of_them: list[str]) -> None:
+        assert expand(text) == all_of_them
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("ssh://n[5-1]", "runs backwards"),
+            ("ssh://n[1-5/0]", "runs backwards"),
+            ("ssh://n[a-c]", "no number or range"),
+            ("ssh://n[]", "no number or range"),
+            ("ssh://n[1-]", "no number or range"),
+            ("ssh://n[\u0661-\u0662]", "no number or range"),
+            (f"ssh://n[1-{SET_LIMIT + 1}]", "more than"),
+            ("ssh://n[1-1000][1-1000]", "more than"),
+            (f"ssh://n[1-{'9' * 18}]", "more than"),
+            (f"ssh://n[{'9' * 5000}]", "no number or range"),
+        ],
+    )
+    def test_what_is_no_set_is_one_sentence(self, text: str, words: str) -> None:
+        with pytest.raises(SpecError, match=words):
+            expand(text)
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        ("text", "label", "host", "user", "port"),
+        [
+            ("ssh://n1", "ssh://n1", "n1", None, None),
+            ("ssh://Root@GPU-1.Example:2222", "ssh://Root@GPU-1.Example:2222", "GPU-1.Example", "Root", 2222),
+            ("ssh://u@[::1]:22", "ssh://u@[::1]:22", "::1", "u", 22),
+            ("ssh://[fe80::1%eth0]", "ssh://[fe80::1%eth0]", "fe80::1%eth0", None, None),
+            ("ssh://[2001:DB8::1]", "ssh://[2001:DB8::1]", "2001:DB8::1", None, None),
+            ("ssh://u@n1/", "ssh://u@n1", "n1", "u", None),
+            ("ssh://u:secret@n1", "ssh://u@n1", "n1", "u", None),
+            ("ssh://dom%5Cu@n1", "ssh://dom\\u@n1", "n1", "dom\\u", None),
+            ("ssh://host_with_underscore", "ssh://host_with_underscore", "host_with_underscore", None, None),
+            ("ssh://n1:", "ssh://n1", "n1", None, None),
+        ],
+    )
+    def test_ssh(self, text: str, label: str, host: str, user: str | None, port: int | None) -> None:
+        node = parse(text)
+        assert (node.label, node.scheme, node.host, node.user, node.port) == (label, "ssh", host, user, port)
+
+    def test_local_and_its_options(self) -> None:
+        assert parse("local://") == NodeSpec("local://", "local", "local")
+        assert parse("local://?sudo=true").options == (("sudo", "true"),)
+
+    def test_a_snapshot_is_a_file(self) -> None:
+        node = parse("snapshot:///tmp/a b?.json")
+        assert (node.label, node.path) == ("snapshot:///tmp/a b?.json", "/tmp/a b?.json")
+
+    def test_options_of_a_spec(self) -> None:
+        node = parse("ssh://n1?timeout=3&sudo=true&sudo_user=&ssh_config=~/c")
+        assert dict(node.options) == {"timeout": "3", "sudo": "true", "sudo_user": "", "ssh_config": "~/c"}
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("gpu001", "write ssh://gpu001"),
+            ("shh://n1", "unknown transport 'shh'"),
+            ("docker://c", "unknown transport 'docker'"),
+            ("snapshot://", "names no file"),
+            ("ssh://", "names no host"),
+            ("ssh://u@", "names no host"),
+            ("ssh://n1:99999", "no port from 1 to 65535"),
+            ("ssh://n1:0", "0 is no port"),
+            ("ssh://n1:ssh", "no port"),
+            ("ssh://::1", "no port"),
+            ("ssh://-oProxyCommand=x", "no host name"),
+            ("ssh://n 1", "no host name"),
+            ("ssh://n1;reboot", "no host name"),
+            ("ssh://$(id)", "no host name"),
+            ("ssh://-l@n1", "no user name"),
+            ("ssh://a b@n1", "no user name"),
+            ("ssh://n1/path", "has no path"),
+            ("ssh://n1#x", "has no path"),
+            ("ssh://[::1", "no port"),
+            ("ssh://n1?tiemout=3", "unknown option 'tiemout'"),
+            ("ssh://n1?timeout=soon", "wants a number"),
+            ("ssh://n1?timeout=0", "wants a number"),
+            ("local://?become=true", "unknown option 'become'"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_one_sentence(self, text: str, words: str) -> None:
+        with pytest.raises(SpecError, match=words.replace("(", r"\(")) as caught:
+            parse(text)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "ssh://u:canary-pw@n1:port",
+            "ssh://u:canary-pw@n1:0",
+            "ssh://u:canary-pw@n 1",
+            "ssh://u:canary-pw@",
+            "ssh://u:x@canary-pw@n1/p",
+            "ssh://u:x/canary-pw@n1",
+            "ssh://u:x#canary-pw@n1",
+            "ssh://u:x?canary-pw@n1",
+            "ssh://a b:canary-pw@n1",
+            "ssh://u:canary-pw@n1/path",
+            "ssh://u:canary-pw@n1?foo=1",
+            "ssh://u:canary-pw@n[x]",
+            "ssh://u:canary-pw@n[5-1]",
+            "shh://u:canary-pw@n1",
+            "u:canary-pw@n1/://",
+            "u:canary-pw@n1",
+        ],
+    )
+    def test_no_message_holds_a_password(self, text: str) -> None:
+        with pytest.raises(SpecError) as caught:
+            parse_all([text])
+        assert "canary-pw" not in str(caught.value)
+
+    def test_no_password_in_label_or_repr(self) -> None:
+        node = parse("ssh://u:p%40%2F%3Aw@n1")
+        assert node.password == "p@/:w"
+        assert "p%40" not in repr(node)
+        assert "p@/" not in repr(node)
+        assert node.label == "ssh://u@n1"
+
+    @given(st.text(max_size=60).map(lambda text: f"ssh://{text}"))
+    def test_any_text_is_a_node_or_one_sentence(self, text: str) -> None:
+        nodes: list[NodeSpec] = []
+        with contextlib.suppress(SpecError):
+            nodes = parse_all([text])
+        for node in nodes:
+            assert not node.host.startswith("-")
+            assert not (node.user or "").startswith("-")
+
+
+def test_every_node_once_in_the_order_asked() -> None:
+    nodes = parse_all(["ssh://b,ssh://a[1-2]", "local://", "ssh://a1", "ssh://b:22"])
+    assert [node.label for node in nodes] == ["ssh://b", "ssh://a1", "ssh://a2", "local", "ssh://b:22"]

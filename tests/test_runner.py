@@ -1,0 +1,178 @@
+"""A run over several nodes, side by side: what one does costs no other anything, and all are reported."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gpuready import runner as module
+from pytest_gpuready.judge import judge as judge_really
+from pytest_gpuready.model import Settings
+from pytest_gpuready.node.facts import REACH, Fact, Facts
+from pytest_gpuready.node.hosts import NodeSpec, parse
+from pytest_gpuready.node.snapshot import dumps, read
+from pytest_gpuready.node.transport import Options, Shell
+from pytest_gpuready.runner import Runner, default_jobs
+from tests.support.simnode import SimNode
+from tests.support.sshd import Sshd, descendants, free_port, sshd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from pytest_gpuready.node.facts import Request
+    from pytest_gpuready.node.transport import Transport
+    from pytest_gpuready.report.model import NodeReport
+
+__all__ = ["sshd"]
+
+
+def saved(folder: Path, name: str, node: SimNode | None = None) -> NodeSpec:
+    """A snapshot of a simulated node, as a node of a run."""
+    facts = (node or SimNode()).facts()
+    path = folder / f"{name}.json"
+    path.write_text(dumps(facts, {}), "utf-8")
+    return parse(f"snapshot://{path}")
+
+
+def a_run(*nodes: NodeSpec, options: Options | None = None, timeout: float = 20, **more: object) -> Runner:
+    return Runner(nodes, Settings(), options or Options(), timeout=timeout, **more)  # type: ignore[arg-type]
+
+
+def test_every_node_is_reported_in_the_order_asked_and_as_it_comes(tmp_path: Path) -> None:
+    nodes = [saved(tmp_path, name) for name in ("c", "a", "b")]
+    came: list[str] = []
+    run = a_run(*nodes, done=lambda report: came.append(report.node))
+    result = run.run()
+    assert [report.node for report in result.nodes] == [node.label for node in nodes]
+    assert sorted(came) == sorted(node.label for node in nodes)
+    assert {report.verdict for report in result.nodes} <= {"not-ready", "unknown", "ready"}
+    assert {report.hostname for report in result.nodes} == {"gpu-node"}
+
+
+def test_a_dead_node_and_a_damaged_snapshot_harm_no_other(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    nodes = [
+        parse(f"ssh://127.0.0.1:{free_port()}"),
+        parse(f"snapshot://{tmp_path}/bad.json"),
+        parse("local://"),
+        parse(sshd.spec),
+    ]
+    result = a_run(*nodes, options=Options(ssh_config=str(sshd.config)), timeout=60).run()
+    dead, damaged, local, remote = result.nodes
+    assert (dead.verdict, damaged.verdict) == ("unreachable", "unreachable")
+    assert "Connection refused" in (dead.reason or "")
+    assert "is no snapshot" in (damaged.reason or "")
+    assert local.reached
+    assert remote.reached
+    assert remote.hostname == local.hostname
+    assert local.reason is None
+
+
+def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [saved(tmp_path, name) for name in ("good", "bad")]
+    real: Callable[[Facts, Settings], NodeReport] = judge_really
+
+    def judge(facts: Facts, settings: Settings) -> NodeReport:
+        if facts.node.endswith("bad.json") and len(facts) > 1:
+            raise RuntimeError("a fault\nof ours")
+        return real(facts, settings)
+
+    monkeypatch.setattr(module, "judge", judge)
+    good, bad = a_run(*nodes).run().nodes
+    assert good.reached
+    assert (bad.verdict, bad.reason) == ("incomplete", "pytest-gpuready itself failed: RuntimeError: a fault of ours")
+
+
+def test_an_interrupted_run_ends_at_once_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ctrl-C: raised in the thread that waits, while one node is done and two still hang."""
+    hanging = threading.Barrier(3, timeout=20)
+
+    def hang(shell: Transport, label: str, wants: Callable[[Facts], Iterable[Request]], timeout: float) -> Facts:
+        del wants
+        threading.Timer(0.3, hanging.wait).start()
+        reply = shell.send("exec sleep 300\n", time.monotonic() + timeout)
+        return Facts(label, [(REACH, Fact("cut", note=reply.trouble))])
+
+    def interrupt(report: NodeReport) -> None:
+        came.append(report.node)
+        hanging.wait()
+        raise KeyboardInterrupt
+
+    came: list[str] = []
+    before = set(descendants(os.getpid()))
+    monkeypatch.setattr(module, "gather", hang)
+    nodes = [NodeSpec("local://", f"local-{number}", "local") for number in (1, 2)]
+    run = a_run(*nodes, saved(tmp_path, "done"), timeout=200, jobs=3, done=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert set(descendants(os.getpid())) - before == set()
+    result = run.result()
+    assert [(report.verdict, report.reason) for report in result.nodes[:2]] == [("incomplete", "interrupted")] * 2
+    assert [report.node for report in result.nodes if report.reached] == came
+
+
+def test_a_node_that_is_not_begun_when_the_run_stops_is_never_asked() -> None:
+    run = a_run(parse("local://"))
+    run.stop()
+    (report,) = run.run().nodes
+    assert (report.verdict, report.reason) == ("incomplete", "interrupted")
+
+
+def test_a_run_over_no_node_is_not_ready() -> None:
+    assert a_run().run().verdict != "ready"
+
+
+class TestSaving:
+    def test_each_node_asked_is_saved_and_judged_the_same_again(self, tmp_path: Path) -> None:
+        (report,) = a_run(parse("local://"), save=tmp_path / "out", timeout=60).run().nodes
+        (file,) = (tmp_path / "out").iterdir()
+        assert file.name == "local.json"
+        facts, meta = read(str(file))
+        assert facts.node == "local"
+        assert meta["generator"].startswith("pytest-gpuready ")
+        (again,) = a_run(parse(f"snapshot://{file}")).run().nodes
+        assert again.verdict == report.verdict
+        statuses = [{name: found.status for name, found in one.findings.items()} for one in (report, again)]
+        assert statuses[0] == statuses[1]
+
+    def test_a_folder_that_cannot_be_written_is_a_note_and_no_failure(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+        run = a_run(parse("local://"), save=tmp_path / "file", timeout=60)
+        (report,) = run.run().nodes
+        assert report.reached
+        (note,) = run.notes
+        assert note.startswith("the snapshot of local could not be written to ")
+
+    def test_a_snapshot_is_not_saved_again(self, tmp_path: Path) -> None:
+        a_run(saved(tmp_path, "a"), save=tmp_path / "out").run()
+        assert not (tmp_path / "out").exists()
+
+
+def test_nodes_at_once_leave_room_for_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
+    assert default_jobs() == 24
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1 << 20, 1 << 20))
+    assert default_jobs() == 128
+    monkeypatch.setattr("resource.getrlimit", lambda _: (32, 32))
+    assert default_jobs() == 1
+
+
+def test_one_login_per_node_and_run(sshd: Sshd) -> None:
+    before = sshd.logins()
+    a_run(parse(sshd.spec), options=Options(ssh_config=str(sshd.config)), timeout=60).run()
+    assert sshd.logins() - before == 1
+
+
+def test_a_shell_is_forgotten_when_its_node_is_done() -> None:
+    run = a_run(parse("local://"), timeout=60)
+    run.run()
+    assert run._shells == set()
+    assert isinstance(Shell(parse("local://"), Options()), Shell)
