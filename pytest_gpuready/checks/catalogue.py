@@ -1,0 +1,123 @@
+"""What a check is, and the catalogue of all of them.
+
+A check is an id, a title, what it needs, and one pure function of views whose docstring has the heads
+What / Why / Fix / References. A function's parameters are views by name, and `mend` for the remedies of this node.
+"""
+
+from __future__ import annotations
+
+import functools
+import graphlib
+import importlib
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_gpuready.model import Answer
+
+#: The families in the order in which reports show them; each is a module of this package.
+FAMILIES: tuple[str, ...] = ("node", "driver", "toolkit", "containerd", "cdi", "kubernetes")
+
+#: The heads of every check's docstring, in this order.
+HEADS: tuple[str, ...] = ("What", "Why", "Fix", "References")
+
+#: The one check that everything else needs.
+REACHABLE = "node.reachable"
+
+#: The check that a denied read blocks others by.
+PRIVILEGES = "node.privileges"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition. `needs` are the ids without which it means nothing; an advisory check warns and never counts."""
+
+    id: str
+    title: str
+    func: Callable[..., Answer]
+    needs: tuple[str, ...] = ()
+    advisory: bool = False
+    parameters: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def family(self) -> str:
+        """The part of the id before the dot."""
+        return self.id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the id after the dot, as a Python name."""
+        return self.id.partition(".")[2].replace("-", "_")
+
+    @property
+    def page(self) -> dict[str, str]:
+        """The docstring's sections by head."""
+        text = inspect.getdoc(self.func) or ""
+        parts = re.split(rf"^({'|'.join(HEADS)}):", text, flags=re.MULTILINE)
+        return {head: inspect.cleandoc(body) for head, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+_registered: dict[str, Check] = {}
+
+
+def check(
+    id: str,  # noqa: A002 - the word of the design and of every report
+    *,
+    title: str,
+    needs: Sequence[str] = (),
+    advisory: bool = False,
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+    """Register a function as a check of this project's own suite."""
+
+    def register(func: Callable[..., Answer]) -> Callable[..., Answer]:
+        _registered[id] = make(id, title=title, needs=needs, advisory=advisory, func=func)
+        return func
+
+    return register
+
+
+def make(
+    id: str,  # noqa: A002
+    *,
+    title: str,
+    func: Callable[..., Answer],
+    needs: Sequence[str] = (),
+    advisory: bool = False,
+) -> Check:
+    """A check that is in no catalogue (yet). All but `node.reachable` need `node.reachable`."""
+    all_needs = tuple(needs) if id == REACHABLE else (REACHABLE, *needs)
+    return Check(id, title, func, all_needs, advisory, tuple(inspect.signature(func).parameters))
+
+
+@functools.cache
+def catalogue() -> dict[str, Check]:
+    """All checks of the suite by id: families in order, within a family each after what it needs."""
+    for family in FAMILIES:
+        importlib.import_module(f"pytest_gpuready.checks.{family}")
+    return ordered(_registered)
+
+
+def ordered(checks: dict[str, Check]) -> dict[str, Check]:
+    """The same checks, family by family, each after what it needs of its own, then by id. `CycleError` on a cycle.
+
+    The order does not depend on which module was imported first.
+    """
+    graph = {check.id: [need for need in check.needs if need in checks] for check in checks.values()}
+    graphlib.TopologicalSorter(graph).prepare()
+    families = {family: number for number, family in enumerate(FAMILIES)}
+
+    def place(check: Check) -> tuple[int, bool, int, str]:
+        return families.get(check.family, len(families)), check.id != REACHABLE, _depth(check.id, graph), check.id
+
+    return {check.id: check for check in sorted(checks.values(), key=place)}
+
+
+def _depth(check_id: str, graph: dict[str, list[str]]) -> int:
+    """How many checks of its own family stand in a row before it."""
+    family = check_id.partition(".")[0]
+    own = [need for need in graph[check_id] if need.partition(".")[0] == family]
+    return 1 + max((_depth(need, graph) for need in own), default=0)

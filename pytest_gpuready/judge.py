@@ -1,0 +1,301 @@
+"""The judge: facts in, a node report out. Pure; the verdict is made here and nowhere else.
+
+Each route is judged on its own: a check that has one answer per route is seen by a route with that route's answer, and
+so are the needs of others. A check is blocked where something it needs failed, is unknown, or is blocked itself; a root
+is a failed or unknown check with no such need. Advisory checks warn at most, and block nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.checks.catalogue import PRIVILEGES, REACHABLE, Check, catalogue
+from pytest_gpuready.model import (
+    Answer,
+    Consequence,
+    Denied,
+    NotApplicable,
+    Outcome,
+    Status,
+    Undetermined,
+    not_applicable,
+    unknown,
+    worst,
+)
+from pytest_gpuready.node.clean import clean, one_line, shorten
+from pytest_gpuready.node.facts import REACH, SUDO
+from pytest_gpuready.report.model import Finding, NodeReport, RouteReport, Verdict, worst_verdict
+from pytest_gpuready.routes import ROUTES, Required, required
+from pytest_gpuready.views import VIEWS, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_gpuready.model import Settings
+    from pytest_gpuready.node.facts import Facts
+
+    #: A check as one route sees it: its answer, or None and the roots that block it.
+    _Sight = tuple[Outcome | None, tuple[str, ...]]
+    _Seen = dict[str, _Sight]
+
+#: What keeps a check from meaning anything.
+_HOLDS: frozenset[Status] = frozenset({"pass", "warn", "not-applicable"})
+
+
+@dataclass
+class _Answered:
+    """A check's answers: one for all routes, and those of single routes.
+
+    `denied` (what was refused) and `because` (another check's id) block it beside its needs.
+    """
+
+    common: Outcome | None = None
+    own: dict[str, Outcome] = field(default_factory=dict)
+    because: str | None = None
+    denied: str | None = None
+
+    def for_route(self, route: str) -> Outcome | None:
+        return self.own.get(route, self.common)
+
+
+def judge(facts: Facts, settings: Settings, *, checks: Mapping[str, Check] | None = None) -> NodeReport:
+    """The report of one node."""
+    return Judge(Views(facts, settings), dict(checks or catalogue())).report()
+
+
+class Judge:
+    """One node being judged."""
+
+    def __init__(self, views: Views, checks: dict[str, Check]) -> None:
+        self.views = views
+        self.checks = checks
+        self.answers: dict[str, _Answered] = {}
+        self.denials: dict[str, list[str]] = {}
+        self.closures = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
+
+    def _requires(self, route: str) -> frozenset[str]:
+        return ROUTES[route].requires(self.views)
+
+    def _closure(self, ids: frozenset[str]) -> frozenset[str]:
+        seen: set[str] = set()
+        waiting = [check_id for check_id in ids if check_id in self.checks]
+        while waiting:
+            check_id = waiting.pop()
+            if check_id not in seen:
+                seen.add(check_id)
+                waiting.extend(need for need in self.checks[check_id].needs if need in self.checks)
+        return frozenset(seen)
+
+    def answer(self, check: Check) -> _Answered:
+        """What the check's function says, or why it says nothing."""
+        from pytest_gpuready.remedies import Remedies  # noqa: PLC0415 - remedies know views, not the judge
+
+        if self._sudo_refused and check.id not in (REACHABLE, PRIVILEGES):
+            return _Answered(denied="everything")  # nothing was read, and node.privileges says why
+        try:
+            arguments: dict[str, object] = {
+                name: Remedies(self.views) if name == "mend" else self.views.named(name) if name in VIEWS else None
+                for name in check.parameters
+                if name != "denials"
+            }
+            if "denials" in check.parameters:
+                arguments["denials"] = self.denials
+            return _sorted(check.func(**arguments))
+        except Denied as error:
+            self.denials.setdefault(error.what, []).append(check.id)
+            return _Answered(denied=error.what)
+        except Undetermined as error:
+            return _Answered(unknown(error.why))
+        except NotApplicable as error:
+            return _Answered(not_applicable(error.why))
+        except Consequence as error:
+            return _Answered(because=error.check)
+        except Exception as error:  # noqa: BLE001 - an error of ours is unknown, with its place, never a pass
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            said = f"{type(error).__name__}: {one_line(str(error), 200)}"
+            return _Answered(unknown(f"pytest-gpuready itself failed at {place}: {said}"))
+
+    @property
+    def _sudo_refused(self) -> bool:
+        fact = self.views.facts.peek(SUDO)
+        return fact is not None and fact.state != "ok"
+
+    def report(self) -> NodeReport:
+        """Judge every check, each route, and the node."""
+        # The privileges are judged last: they fail by what others were refused.
+        order = [check for check in self.checks.values() if check.id != PRIVILEGES]
+        for check in [*order, *(check for check in self.checks.values() if check.id == PRIVILEGES)]:
+            self.answers[check.id] = _cleaned(self.answer(check), advisory=check.advisory)
+        reach = self.views.facts.peek(REACH)
+        reached = reach is not None and reach.state == "ok"
+        wanted = required(self.views) if reached else Required(self._asked(), "the node could not be asked")
+        wanted = dataclasses.replace(wanted, because=one_line(wanted.because))
+        by_route = {route: self._by_route(route) for route in ROUTES}
+        routes = {route: self._route(route, wanted, by_route[route]) for route in ROUTES}
+        findings = {check.id: self._finding(check, wanted, by_route, routes) for check in self.checks.values()}
+        return NodeReport(
+            facts=self.views.facts,
+            required=wanted,
+            findings=findings,
+            routes=routes,
+            verdict=_verdict(wanted, routes, reached=reached),
+        )
+
+    def _asked(self) -> tuple[str, ...]:
+        asked = self.views.settings.routes
+        return asked if asked and asked not in (("any",), ("all",)) else ("ctr-gpus", "cri-handler")
+
+    def _by_route(self, route: str) -> _Seen:
+        """Every check as this route sees it: its own answer, and the roots that block it (then the answer is None)."""
+        seen: _Seen = {}
+
+        def look(check_id: str) -> _Sight:
+            if check_id not in seen:
+                seen[check_id] = (None, ())  # needs form no cycle; a consequence that did would end here
+                seen[check_id] = self._seen(check_id, route, look)
+            return seen[check_id]
+
+        for check_id in self.checks:
+            look(check_id)
+        return seen
+
+    def _seen(self, check_id: str, route: str, look: Callable[[str], _Sight]) -> _Sight:
+        answered = self.answers[check_id]
+        needs = [need for need in self.checks[check_id].needs if need in self.checks and not self.checks[need].advisory]
+        if answered.because in self.checks:
+            needs.append(str(answered.because))
+        roots: dict[str, None] = {}
+        for need in needs:
+            outcome, above = look(need)
+            if above:
+                roots.update(dict.fromkeys(above))
+            elif outcome is not None and outcome.status not in _HOLDS:
+                roots[need] = None
+        if answered.denied is not None and not roots and PRIVILEGES in self.checks and check_id != PRIVILEGES:
+            roots[PRIVILEGES] = None
+        if roots:
+            return None, tuple(roots)
+        if answered.because is not None:
+            return unknown(f"{answered.because} explains it, and that check found nothing"), ()
+        if answered.denied is not None:
+            return unknown(f"{answered.denied}: permission denied"), ()
+        return answered.for_route(route), ()
+
+    def _finding(
+        self, check: Check, wanted: Required, by_route: dict[str, _Seen], routes: dict[str, RouteReport]
+    ) -> Finding:
+        """The check's result on the node: the worst over the required routes that it counts for, else over all."""
+        concerned = tuple(route for route in ROUTES if check.id in self.closures[route])
+        mine = [route for route in wanted.names if route in concerned] or list(concerned) or list(ROUTES)
+        seen = {route: by_route[route][check.id] for route in mine}
+        statuses: dict[str, Status] = {}
+        for route, (outcome, roots) in seen.items():
+            if roots:
+                statuses[route] = "blocked"
+            elif outcome is not None:
+                statuses[route] = outcome.status
+        status: Status = worst(list(statuses.values())) if statuses else "not-applicable"
+        chosen = next((route for route in statuses if statuses[route] == status), None)
+        blocked_by: tuple[str, ...] = ()
+        if status == "blocked":
+            blocked_by = tuple(dict.fromkeys(root for _, roots in seen.values() for root in roots))
+            outcome = Outcome("blocked", f"blocked by {', '.join(blocked_by)}")
+        else:
+            outcome = (seen[chosen][0] if chosen else None) or not_applicable("no route of this node asks for it")
+        per_route = {route: _status(by_route[route][check.id]) for route in ROUTES if self.answers[check.id].own}
+        keeps = tuple(route for route in wanted.names if check.id in routes[route].roots)
+        return Finding(check, outcome, blocked_by, concerned, keeps, per_route)
+
+    def _route(self, route: str, wanted: Required, seen: _Seen) -> RouteReport:
+        closure = [check for check in self.checks.values() if check.id in self.closures[route] and not check.advisory]
+        roots = [check.id for check in closure if _is_root(seen[check.id])]
+        # A root outside the closure (a consequence, privileges) blocks from there.
+        for check in closure:
+            roots.extend(root for root in seen[check.id][1] if root not in roots)
+        statuses = {_status(seen[root]) for root in roots}
+        # That a shell answers and may read says nothing yet of GPUs.
+        looked = [check for check in closure if check.family != "node" and _status(seen[check.id]) == "pass"]
+        verdict: Verdict
+        if "fail" in statuses:
+            verdict = "not-ready"
+        elif roots or not looked:
+            verdict = "unknown"
+        else:
+            verdict = "ready"
+        offered = _status(seen.get("containerd.supports-route", (None, ()))) != "fail"
+        return RouteReport(route, verdict, "configured", route in wanted.names, tuple(roots), offered)
+
+
+def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool) -> Verdict:
+    if not reached:
+        return "unreachable"
+    verdicts = [routes[name].verdict for name in wanted.names]
+    if not verdicts:
+        return "unknown"
+    if wanted.quantity == "any":
+        return next(v for v in ("ready", "unknown", "not-ready") if v in verdicts)
+    return worst_verdict(verdicts)
+
+
+def _status(seen: _Sight) -> Status:
+    outcome, roots = seen
+    if roots:
+        return "blocked"
+    return outcome.status if outcome is not None else "not-applicable"
+
+
+def _is_root(seen: _Sight) -> bool:
+    return _status(seen) in ("fail", "unknown")
+
+
+def _sorted(answer: Answer) -> _Answered:
+    if isinstance(answer, Outcome):
+        return _Answered(answer)
+    return _Answered(None, dict(answer))
+
+
+def _cleaned(answered: _Answered, *, advisory: bool) -> _Answered:
+    """Whatever a node's words got into: no controls, no endless text. An advisory check's failure is a warning."""
+
+    def tidy(outcome: Outcome) -> Outcome:
+        tidied = clean_outcome(outcome)
+        return tidied.but(status="warn") if advisory and tidied.status == "fail" else tidied
+
+    if answered.common is not None:
+        answered.common = tidy(answered.common)
+    answered.own = {route: tidy(outcome) for route, outcome in answered.own.items()}
+    return answered
+
+
+def clean_outcome(outcome: Outcome) -> Outcome:
+    """The outcome with every string cleaned and bounded.
+
+    A command that cleaning would change is none: it would do something else than was meant.
+    """
+    remedy = outcome.remedy
+    if remedy is not None and any(clean(command) != command for command in remedy.commands):
+        told = "A name in it has characters that cannot be printed: do it by hand."
+        remedy = dataclasses.replace(remedy, summary=f"{remedy.summary} {told}", commands=())
+    if remedy is not None:
+        remedy = dataclasses.replace(
+            remedy,
+            summary=one_line(remedy.summary, 600),
+            edits=tuple(
+                dataclasses.replace(edit, path=one_line(edit.path), diff=clean(edit.diff)) for edit in remedy.edits
+            ),
+        )
+    where = outcome.where
+    return outcome.but(
+        found=one_line(outcome.found, 800),
+        expected=None if outcome.expected is None else one_line(outcome.expected, 800),
+        where=None if where is None else dataclasses.replace(where, path=one_line(where.path)),
+        evidence=tuple(
+            dataclasses.replace(item, source=one_line(item.source), text=shorten(clean(item.text).rstrip("\n")))
+            for item in outcome.evidence
+        ),
+        remedy=remedy,
+    )
