@@ -1,0 +1,297 @@
+"""Remedies for runtime handlers: register one, make it the default, put its settings right."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.model import Remedy, Where
+from pytest_gpuready.remedies import quote
+from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, FileRemedies, handler_table
+from pytest_gpuready.remedies.containerd_service import known
+from pytest_gpuready.remedies.edits import (
+    Change,
+    Workshop,
+    append,
+    insert_after,
+    set_value,
+    toml_key,
+    toml_string,
+)
+from pytest_gpuready.remedies.packages import PackageRemedies
+from pytest_gpuready.views.containerd_live import DEFAULT_CONFIG
+from pytest_gpuready.views.handler_binary import HandlerBinary
+from pytest_gpuready.views.handlers import RUNTIME_NAME
+from pytest_gpuready.views.toolkit import Toolkit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_gpuready.views.handlers import Handler
+
+USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
+#: Where k0s takes people's settings from (from 1.27.1; docs.k0sproject.io, runtime), and what it makes of them.
+K0S_DROP_IN = "/etc/k0s/containerd.d/nvidia.toml"
+
+
+class HandlerRemedies(FileRemedies):
+    """Runtime handlers."""
+
+    def handler(self) -> Remedy:
+        """No handler runs NVIDIA's runtime."""
+        flavour, name = self._flavour, self.config.handler_name
+        if flavour.name in ("k3s", "RKE2"):
+            return Remedy(
+                f"Restart {flavour.name}: it registers the handler itself when it finds {RUNTIME_NAME} at its start.",
+                self._restart_only(),
+            )
+        if flavour.name == "k0s" and self._k0s_manages:
+            return self._k0s_handler(name)
+        generated = self._generated()
+        if generated is not None:
+            return generated
+        if self._ctk_works(name):
+            command = f"{self._sudo}nvidia-ctk runtime configure --runtime=containerd"
+            words = "Register the handler with NVIDIA's own command, then restart containerd."
+            return Remedy(words, (command, *self._restart_only()))
+        shop = self._workshop(lambda key: _about_handler(key, name))
+        found = shop.first(self._handler_proposals(shop, name), self._goal)
+        if found is not None:
+            words = f"Register the handler {name} where this containerd reads it, then restart it."
+            return self._remedy(shop, found, words)
+        return Remedy(
+            f"Add a handler {name} with BinaryName {self._binary} to {self.config.path} by hand (no edit could be "
+            "proven to change nothing else), then restart containerd.",
+            self._restart_only(),
+        )
+
+    @property
+    def _binary(self) -> str:
+        return known(lambda: self.views.get(Toolkit).runtime_path, None) or USUAL_RUNTIME
+
+    def _tables(self, version: int, name: str, *, runc: bool) -> str:
+        """The handler's tables; with runc's, which containerd 1.x forgets as soon as a file names any handler."""
+        plugin, systemd = PLUGIN_TABLES[version], self._systemd_cgroup
+        mine = handler_table(plugin, name, self._binary, systemd=systemd)
+        return f"{handler_table(plugin, 'runc', None, systemd=systemd)}\n{mine}" if runc else mine
+
+    def _handler_proposals(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
+        """Put BinaryName right; import the drop-in that has it; else add its tables to the file with the last word."""
+        present = self.config.handler
+        if present is not None:
+            if present.options_error:
+                yield from self._decodable(shop)
+            yield from self._settings(shop, present, "BinaryName", toml_string(self._binary), present.binary_where)
+            return
+        yield from self._imports(shop, name)
+        texts = dict(self._texts(shop))
+        # On 1.x the last file that sets runtimes decides: it replaces the whole plugin. Then the main file.
+        owners = [where.path for key, where in self.config.loaded.wheres.items() if ".runtimes." in key]
+        for path in dict.fromkeys([*reversed(owners), self.config.path, *texts]):
+            for version in self._versions(path) if path in texts else ():
+                for runc in (False, True):
+                    yield [append(path, texts[path], self._tables(version, name, runc=runc))]
+        if not texts and shop.absent(self.config.path):
+            for version in (3, 2):
+                for runc in (False, True):
+                    tables = self._tables(version, name, runc=runc)
+                    yield [append(self.config.path, None, f"version = {version}\n\n{tables}")]
+
+    def _decodable(self, shop: Workshop) -> Iterator[list[Change]]:
+        """Make a SystemdCgroup that is no boolean one."""
+        for path, old in self._texts(shop):
+            for number, line in enumerate(_lines(old), 1):
+                if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
+                    change = set_value(path, old, number, str(self._systemd_cgroup).lower())
+                    yield [change] if change else []
+
+    def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
+        """Import the folder of a drop-in that has the handler and that no imports line names."""
+        main = shop.text(self.config.path)
+        lost = [item.where.path for item in self.config.loaded.ineffective if item.reason.startswith("no imports")]
+        for path in lost if main is not None else ():
+            if f"runtimes.{name}".encode() not in (shop.text(path) or b"").replace(b'"', b"").replace(b"'", b""):
+                continue
+            value = f"[{toml_string(posixpath.dirname(path) + '/*.toml')}]"
+            for number, line in enumerate(_lines(main), 1):
+                if re.match(r"\s*imports\s*=", line):
+                    change = set_value(self.config.path, main or b"", number, value)
+                elif re.match(r"\s*version\s*=", line):
+                    change = insert_after(self.config.path, main or b"", number, f"imports = {value}")
+                else:
+                    continue
+                yield [change] if change else []
+
+    def _k0s_handler(self, name: str) -> Remedy:
+        """A file of its own in the folder that k0s merges; proven as if k0s had merged it into what it imports."""
+        shop = self._workshop(lambda key: _about_handler(key, name))
+        for path in [path for path in reversed(self.config.files) if path != self.config.path]:
+            for version in self._versions(path):
+                tables = self._tables(version, name, runc=False)
+                if shop.prove([append(path, shop.text(path), tables)], self._goal):
+                    change = append(K0S_DROP_IN, None, tables)
+                    words = "Register the handler in a file of its own, which k0s merges when it starts."
+                    return Remedy(
+                        words,
+                        (
+                            f"{self._sudo}mkdir -p {posixpath.dirname(K0S_DROP_IN)}",
+                            f"{self._sudo}{change.command}",
+                            *self._restart_only(),
+                        ),
+                        (shop.edit(change),),
+                    )
+        return self._managed_by_k0s()
+
+    def _ctk_works(self, name: str) -> bool:
+        """Whether `nvidia-ctk runtime configure` does it here: present, and none of its known traps is.
+
+        Traps (measured with 1.14 to 1.20): no or an empty main file on containerd 1.x; a main file without `version`;
+        1.18.0 and older than 1.14; version 3 before 1.17.4; runc without runtime_type before 1.20; a runc whose cgroup
+        driver is not the kubelet's, since its options are copied; files beside the main one that set CRI on 1.x, where
+        the last one replaces the others; a default handler other than runc.
+        """
+        config, loaded = self.config, self.config.loaded
+        usual = name == "nvidia" and config.handler is None and self._binary == USUAL_RUNTIME
+        if not usual or config.path != DEFAULT_CONFIG or not config.exists or not loaded.cri_enabled:
+            return False
+        if known(lambda: self.platform.program("nvidia-ctk"), None) is None:
+            return False
+        nothing: tuple[int, ...] = ()
+        toolkit = known(lambda: self.views.get(Toolkit).version, nothing)
+        declared = loaded.config_versions.get(config.path, 0)
+        if toolkit < (1, 14) or toolkit[:3] == (1, 18, 0) or declared < 2 or (declared > 2 and toolkit < (1, 17, 4)):
+            return False
+        if len(config.files) > 1 and known(lambda: self.live.disk_version < (2, 0), otherwise=True):
+            return False
+        plain = loaded.handlers.get("runc")
+        # What it copies for the new handler is what the main file itself says of runc.
+        if plain is None or plain.runtime_type_where is None or plain.runtime_type_where.path != config.path:
+            return False
+        return loaded.default_runtime == "runc" and bool(plain.systemd_cgroup) == self._systemd_cgroup
+
+    # ------------------------------------------------------------------ one setting of a handler
+
+    def _settings(
+        self, shop: Workshop, present: Handler, key: str, value: str, place: Where | None, *, options: bool = True
+    ) -> Iterator[list[Change]]:
+        """Set a key of a handler: on its line, else in its table, else in a table of its own."""
+        if place is not None and place.line is not None:
+            change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
+            yield [change] if change else []
+        tail = ".options" if options else ""
+        header = re.compile(rf"\s*\[.*\bruntimes\.[\"']?{re.escape(present.name)}[\"']?{re.escape(tail)}\s*\]")
+        texts = self._texts(shop)
+        for path, old in texts:
+            for number, line in enumerate(_lines(old), 1):
+                if header.match(line):
+                    change = insert_after(path, old, number, f"{_indent(line)}  {key} = {value}")
+                    yield [change] if change else []
+        for path, old in texts:
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}{tail}"
+                yield [append(path, old, f"[{table}]\n  {key} = {value}\n")]
+
+    def _set(
+        self, key: str, value: str, place: Where | None, good: Callable[..., bool], *, options: bool = True
+    ) -> Remedy:
+        present = self.config.handler
+        generated = self._generated()
+        if generated is not None or present is None:
+            return generated or Remedy(f"Set {key} = {value} for the handler, then restart containerd.")
+        name = present.name
+        shop = self._workshop(lambda entry: _about_handler(entry, name))
+        proposals = self._settings(shop, present, key, value, place, options=options)
+        found = shop.first(proposals, lambda after: name in after.handlers and good(after.handlers[name]))
+        if found is None:
+            words = f"Set {key} = {value} for handler {name} by hand, then restart containerd."
+            return Remedy(words, self._restart_only())
+        return self._remedy(shop, found, f"Set {key} = {value} for handler {name}, then restart containerd.")
+
+    def runtime_type(self) -> Remedy:
+        """The handler has no runtime_type, or one of old."""
+        wanted = "io.containerd.runc.v2"
+        place = self.config.handler.type_where if self.config.handler else None
+        return self._set(
+            "runtime_type", toml_string(wanted), place, lambda found: found.runtime_type == wanted, options=False
+        )
+
+    def cgroups(self) -> Remedy:
+        """The handler's cgroup driver is not the others'."""
+        wanted = self._systemd_cgroup
+        place = self.config.handler.cgroup_where if self.config.handler else None
+
+        def good(found: Handler) -> bool:
+            return bool(found.systemd_cgroup) == wanted and not found.options_error
+
+        return self._set("SystemdCgroup", str(wanted).lower(), place, good)
+
+    def default_runtime(self) -> Remedy:
+        """Another handler is the default."""
+        name, flavour = self.config.handler_name, self._flavour
+        if flavour.name in ("k3s", "RKE2"):
+            words = f"Start {flavour.name} with --default-runtime {name}, or give pods runtimeClassName: {name}."
+            return Remedy(words, self._restart_only())
+        generated = self._generated()
+        if generated is not None:
+            return generated
+        shop = self._workshop(lambda key: key.endswith(".default_runtime_name"))
+        found = shop.first(
+            self._defaults(shop, toml_string(name)), lambda after: after.cri_enabled and after.default_runtime == name
+        )
+        if found is None:
+            words = f"Set default_runtime_name to {name} by hand, or give pods runtimeClassName: {name}."
+            return Remedy(words, self._restart_only())
+        return self._remedy(shop, found, f"Make {name} the default handler, then restart containerd.")
+
+    def _defaults(self, shop: Workshop, value: str) -> Iterator[list[Change]]:
+        place = self.config.default_where
+        if place is not None and place.line is not None:
+            change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
+            yield [change] if change else []
+        for path, old in self._texts(shop):
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd"
+                for number, line in enumerate(_lines(old), 1):
+                    if re.sub(r"[\s\"']", "", line) == re.sub(r"[\"']", "", f"[{table}]"):
+                        change = insert_after(path, old, number, f"{_indent(line)}  default_runtime_name = {value}")
+                        yield [change] if change else []
+                yield [append(path, old, f"[{table}]\n  default_runtime_name = {value}\n")]
+
+    # ------------------------------------------------------------------ its program
+
+    def handler_binary(self) -> Remedy:
+        """The program is not there for the daemon, or cannot be executed."""
+        view = self.views.get(HandlerBinary)
+        trouble, present = known(lambda: view.trouble, None), self.config.handler
+        there = known(lambda: self.views.get(Toolkit).runtime_path, None)
+        kind = trouble.kind if trouble is not None else "missing"
+        if kind == "mode" and view.path is not None:
+            return Remedy("Let the daemon execute the program.", (f"{self._sudo}chmod a+rx {quote(view.path)}",))
+        if kind == "noexec":
+            return Remedy("Mount that file system without noexec, or install the toolkit on another one.")
+        if kind == "missing" and known(lambda: view.root, ""):
+            return Remedy(
+                "The daemon has a mount namespace of its own and does not see the program: mount it there, or let the "
+                "service share the node's (PrivateTmp, ProtectSystem and the like in its unit).",
+            )
+        if kind == "missing" and there is not None and present is not None and there != present.binary_name:
+            return self._set(
+                "BinaryName", toml_string(there), present.binary_where, lambda found: found.binary_name == there
+            )
+        install = PackageRemedies(self.views).toolkit()
+        if kind == "missing":
+            return install
+        return Remedy(f"Put the toolkit's own program in its place. {install.summary}", install.commands)
+
+
+def _lines(old: bytes | None) -> list[str]:
+    return (old or b"").decode("utf-8", "replace").split("\n")
+
+
+def _about_handler(key: str, name: str) -> bool:
+    return f".runtimes.{name}." in key or key == "version"
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]

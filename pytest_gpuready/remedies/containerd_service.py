@@ -1,0 +1,193 @@
+"""Remedies for containerd the program: install, start, restart, and find it."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.remedies import quote
+from pytest_gpuready.views.containerd_config import ContainerdConfig
+from pytest_gpuready.views.containerd_live import STOCK, ContainerdLive
+from pytest_gpuready.views.platform import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gpuready.views import Views
+    from pytest_gpuready.views.containerd_live import Daemon
+    from pytest_gpuready.views.flavours import Flavour
+
+T = TypeVar("T")
+
+#: What installs containerd, by package manager.
+_INSTALL: dict[str, str] = {
+    "apt": "apt-get update && {sudo}apt-get install -y {package}",
+    "dnf": "dnf install -y {package}",
+    "yum": "yum install -y {package}",
+    "tdnf": "tdnf install -y {package}",
+    "microdnf": "microdnf install -y {package}",
+    "zypper": "zypper --non-interactive install {package}",
+    "pacman": "pacman -S --needed --noconfirm {package}",
+    "apk": "apk add {package}",
+    "rpm-ostree": "rpm-ostree install --idempotent {package}",
+    "transactional-update": "transactional-update --non-interactive pkg install {package}",
+}
+#: Distributions that have no containerd of their own: Docker's repository has.
+_WITHOUT = ("rhel", "centos", "rocky", "almalinux", "ol")
+#: Systems that take no packages, and who brings containerd there.
+_IMAGES: dict[str, str] = {
+    "cos": "Container-Optimized OS brings containerd with its image.",
+    "bottlerocket": "Bottlerocket brings containerd with its image.",
+    "talos": "Talos brings containerd with its image.",
+    "flatcar": "Flatcar brings containerd with its image: see `systemctl status containerd`.",
+    "nixos": "NixOS: set virtualisation.containerd.enable = true in configuration.nix, then rebuild.",
+}
+
+
+def known(ask: Callable[[], T], otherwise: T) -> T:
+    """What `ask` finds out, or `otherwise` where it cannot: a remedy never fails for what it would like to know."""
+    with contextlib.suppress(Undetermined, Denied, NotApplicable):
+        return ask()
+    return otherwise
+
+
+class ServiceRemedies:
+    """The program and its service."""
+
+    def __init__(self, views: Views) -> None:
+        self.views = views
+        self.platform = views.get(Platform)
+        self.live = views.get(ContainerdLive)
+        self.config = views.get(ContainerdConfig)
+
+    @property
+    def _sudo(self) -> str:
+        return self.platform.sudo_prefix
+
+    @property
+    def _flavour(self) -> Flavour:
+        return known(lambda: self.live.flavour, STOCK)
+
+    @property
+    def _systemd(self) -> bool:
+        return known(lambda: self.platform.has_systemd, otherwise=True)
+
+    @property
+    def _service(self) -> str | None:
+        """The service that carries the daemon; None where it is not a service that does."""
+        usual: str | None = self._flavour.services[0].removesuffix(".service")
+        try:
+            return self.live.service
+        except (Undetermined, Denied):
+            return usual
+
+    def restart_command(self) -> str | None:
+        """What restarts the daemon on this node; None where only a person knows."""
+        service = self._service
+        return f"{self._sudo}systemctl restart {quote(service)}" if service and self._systemd else None
+
+    def _restart_only(self) -> tuple[str, ...]:
+        command = self.restart_command()
+        return (command,) if command else ()
+
+    def restart(self) -> Remedy:
+        """The daemon must read its files again; there is no reload."""
+        name, command = self._flavour.name, self.restart_command()
+        if command is None:
+            pid = known(lambda: self.live.pid, None)
+            why = "no service of systemd carries it" if self._systemd else "this node has no systemd"
+            return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
+        return Remedy(f"Restart {name}; running containers survive it.", (command,))
+
+    def start(self) -> Remedy:
+        """The daemon is down."""
+        service = self._service
+        if not self._systemd:
+            return Remedy("Start containerd by what supervises it here: this node has no systemd.")
+        if service is None:
+            return Remedy("No unit of systemd starts containerd: install it as a service.", self.install().commands)
+        unit = known(lambda: self.live.unit, None)
+        unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
+        return Remedy(
+            f"Start {service}, now and at every boot.",
+            (*unmask, f"{self._sudo}systemctl enable --now {quote(service)}"),
+        )
+
+    # ------------------------------------------------------------------ packages
+
+    @property
+    def _os_id(self) -> str:
+        return known(lambda: self.platform.os_id, "")
+
+    @property
+    def _manager(self) -> str:
+        return known(lambda: self.platform.package_manager, None) or ""
+
+    def install(self) -> Remedy:
+        """There is no containerd."""
+        if self._os_id in _IMAGES:
+            rebuild = (f"{self._sudo}nixos-rebuild switch",) if self._os_id == "nixos" else ()
+            return Remedy(_IMAGES[self._os_id], rebuild)
+        if self._manager not in _INSTALL:
+            return Remedy("Install containerd: no package manager that is known here is on this node.")
+        enable = (f"{self._sudo}systemctl enable --now containerd",) if self._systemd else ()
+        if self._os_id in _WITHOUT:
+            site = f"https://download.docker.com/linux/{'rhel' if self._os_id == 'rhel' else 'centos'}"
+            return Remedy(
+                "Install containerd from Docker's repository (this distribution has none) and start it. Its "
+                "config.toml disables CRI, so look again afterwards.",
+                (
+                    f"curl -fsSL {site}/docker-ce.repo | {self._sudo}tee /etc/yum.repos.d/docker-ce.repo >/dev/null",
+                    self._typed("containerd.io"),
+                    *enable,
+                ),
+            )
+        command = self._typed("containerd")
+        if self._manager in ("rpm-ostree", "transactional-update"):
+            return Remedy("Install containerd; it is there after a reboot.", (command, f"{self._sudo}systemctl reboot"))
+        return Remedy("Install containerd and start it.", (command, *enable))
+
+    def _typed(self, package: str) -> str:
+        return f"{self._sudo}{_INSTALL[self._manager].format(sudo=self._sudo, package=package)}"
+
+    def upgrade(self) -> Remedy:
+        """It is older than what is modelled."""
+        return Remedy("Upgrade containerd: 1.5 and older are no longer maintained.")
+
+    # ------------------------------------------------------------------ which one, and its client
+
+    def select(self) -> Remedy:
+        """Nobody listens where the kubelet looks."""
+        nobody: list[Daemon] = []
+        names = ", ".join(daemon.socket for daemon in known(lambda: self.live.daemons, nobody)[:5])
+        if self.views.settings.socket:
+            return Remedy(f"Name a socket of a containerd that runs with --gpuready-containerd ({one_line(names)}).")
+        return Remedy(
+            "Point the kubelet (--container-runtime-endpoint) at a containerd that runs, or start the one that it "
+            f"names. Running: {one_line(names)}."
+        )
+
+    def on_path(self, program: str) -> Remedy:
+        """A client is not found by its name."""
+        found = known(lambda: self.platform.anywhere(program), None)
+        if found:
+            folder = posixpath.dirname(found)
+            words = f"{program} is in {folder}: extend PATH where the command is typed."
+            return Remedy(words, (f'export PATH="$PATH":{quote(folder)}',))
+        if known(lambda: self.platform.program("containerd"), None):
+            return Remedy(f"{program} is not on this node: it comes with containerd's own archive and packages.")
+        return self.install()
+
+    def other_route(self, route: str) -> Remedy:
+        """The versions do not offer the route."""
+        return Remedy(f"Upgrade what is too old for {route}, or require another route with --gpuready-routes.")
+
+    def migrate(self) -> Remedy:
+        """Deprecated settings."""
+        if known(lambda: self.live.disk_version >= (2, 0), otherwise=False):
+            words = "See what containerd itself would write in the newest form, before the next upgrade."
+            return Remedy(words, (f"{self._sudo}containerd config migrate",))
+        return Remedy("Put each setting in its newer form before the next upgrade, as the warning says.")

@@ -1,0 +1,247 @@
+"""Proposed edits of containerd's configuration, proven before they are shown.
+
+A proposal is made on a copy of the gathered files, and the loader reads the copy: it is shown only if what was missing
+is then there and nothing else that is loaded has changed. Each change is one targeted command, alike for GNU's and
+busybox' sed; a unified diff explains it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuready.containerd.files import NotLooked, go_glob
+from pytest_gpuready.containerd.load import load
+from pytest_gpuready.model import Denied, Edit, Undetermined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_gpuready.containerd.files import Files
+    from pytest_gpuready.containerd.model import Loaded
+
+#: What may go wrong when a file is read that was not gathered, is not there, or cannot be read.
+_UNREAD = (NotLooked, Undetermined, Denied, OSError)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file's new bytes, and the command that makes them (without sudo)."""
+
+    path: str
+    new: bytes
+    command: str
+
+
+class Overlay:
+    """The gathered files with some of them changed; see `pytest_gpuready.containerd.files.Files`."""
+
+    def __init__(self, base: Files, changed: dict[str, bytes]) -> None:
+        self.base, self.changed = base, changed
+
+    def read(self, path: str) -> bytes:
+        """The changed bytes, else the node's."""
+        return self.changed[path] if path in self.changed else self.base.read(path)
+
+    def glob(self, pattern: str) -> list[str]:
+        """The node's matches and those of new files."""
+        new = [path for path in self.changed if matches(pattern, path)]
+        return sorted({*self.base.glob(pattern), *new})
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether Go's filepath.Glob would bring this path, if it is there."""
+
+    def listed(folder: str) -> set[str]:
+        inside = folder.rstrip("/") + "/"
+        return {path[len(inside) :].split("/", 1)[0]} if path.startswith(inside) else set()
+
+    try:
+        return path in go_glob(pattern, listed, lambda candidate: path == candidate)
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where proposals are tried: the files, the containerd that reads them, and what it loads now."""
+
+    files: Files
+    version: str | None
+    path: str
+    explicit: bool
+    before: Loaded | None
+    #: What a key must look like to be allowed to change, besides what the goal is about.
+    allowed: Callable[[str], bool]
+
+    def after(self, changes: Iterable[Change]) -> Loaded | None:
+        """What would be loaded from the edited files; None where they name a file that was not gathered."""
+        overlay = Overlay(self.files, {change.path: change.new for change in changes})
+        try:
+            return load(overlay, self.version, self.path, explicit=self.explicit)
+        except _UNREAD:
+            return None
+
+    def prove(self, changes: Iterable[Change], goal: Callable[[Loaded], bool]) -> bool:
+        """The edited files reach the goal, and nothing else that is loaded has changed."""
+        after = self.after(changes)
+        if after is None or not after.loads or not goal(after):
+            return False
+        return self.before is None or not self.before.loads or not list(self._others(self.before, after))
+
+    def _others(self, before: Loaded, after: Loaded) -> Iterator[str]:
+        left, right = dict(_flat(before.effective)), dict(_flat(after.effective))
+        for key in sorted({*left, *right}):
+            if _weight(key, left.get(key)) != _weight(key, right.get(key)) and not self.allowed(key):
+                yield key
+
+    def first(self, proposals: Iterable[list[Change]], goal: Callable[[Loaded], bool]) -> list[Change] | None:
+        """The first proposal that is proven."""
+        return next((changes for changes in proposals if changes and self.prove(changes, goal)), None)
+
+    def text(self, path: str) -> bytes | None:
+        """A file's bytes; None where it is not there or cannot be read."""
+        try:
+            return self.files.read(path)
+        except _UNREAD:
+            return None
+
+    def absent(self, path: str) -> bool:
+        """Whether a file is known not to be there, so that it may be made."""
+        try:
+            self.files.read(path)
+        except FileNotFoundError:
+            return True
+        except _UNREAD:
+            return False
+        return False
+
+    def edit(self, change: Change) -> Edit:
+        """The change as a unified diff."""
+        old = (self.text(change.path) or b"").decode("utf-8", "replace").splitlines(keepends=True)
+        new = change.new.decode("utf-8", "replace").splitlines(keepends=True)
+        lines = difflib.unified_diff(old, new, f"a{change.path}", f"b{change.path}", n=2)
+        return Edit(change.path, "".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaf settings by dotted key; an empty table is no setting."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _weight(key: str, value: Any) -> Any:
+    """A setting as it counts: Go does not tell a zero value from one that is not there, nor CRI the default mode.
+
+    ctd v1.7.34:pkg/cri/config/config.go: an empty sandbox_mode is podsandbox.
+    """
+    if key.endswith(".sandbox_mode") and value == "podsandbox":
+        return None
+    return value or None
+
+
+def append(path: str, old: bytes | None, block: str) -> Change:
+    """Add lines at the end of a file, which may be new. No line of the block may be the word that ends it, EOF."""
+    start = old or b""
+    gap = "" if not start or start.endswith(b"\n\n") else "\n" if start.endswith(b"\n") else "\n\n"
+    body = f"{gap}{block}".rstrip("\n") + "\n"
+    verb = "tee" if old is None else "tee -a"
+    return Change(path, start + body.encode(), f"{verb} {shlex.quote(path)} >/dev/null <<'EOF'\n{body}EOF")
+
+
+def _lines(old: bytes) -> tuple[list[bytes], int]:
+    """A file's lines as they are joined again, and how many of them sed counts."""
+    lines = old.split(b"\n")
+    return lines, len(lines) - (lines[-1] == b"")
+
+
+def on_line(
+    path: str, old: bytes, line: int, script: str, change: Callable[[str], str], *, extended: bool = False
+) -> Change | None:
+    """A sed command on one line (from 1); `change` does the same here. None where it does nothing or is not sure.
+
+    `script` and `change` work on the line without its end; a CR before it is a part of the line.
+    """
+    lines, count = _lines(old)
+    if not 1 <= line <= count or b"\0" in lines[line - 1]:
+        return None
+    try:
+        text = lines[line - 1].decode()
+    except UnicodeDecodeError:
+        return None  # sed's `.` stops at such bytes in some locales and not in others
+    changed = change(text)
+    if changed == text:
+        return None
+    lines[line - 1] = changed.encode()
+    sed = "sed -i -E" if extended else "sed -i"
+    return Change(path, b"\n".join(lines), f"{sed} {shlex.quote(f'{line}{script}')} {shlex.quote(path)}")
+
+
+def comment_out(path: str, old: bytes, first: int, last: int) -> Change | None:
+    """Put `# ` before the lines first to last."""
+    lines, count = _lines(old)
+    if not 1 <= first <= last <= count:
+        return None
+    for number in range(first - 1, last):
+        lines[number] = b"# " + lines[number]
+    where = f"{first}" if first == last else f"{first},{last}"
+    return Change(path, b"\n".join(lines), f"sed -i {shlex.quote(f'{where}s/^/# /')} {shlex.quote(path)}")
+
+
+def set_value(path: str, old: bytes, line: int, value: str) -> Change | None:
+    """Give the key on a line another value: everything after the first `=` is replaced."""
+    safe = value.replace("\\", "\\\\").replace("|", "\\|").replace("&", "\\&")
+    if "|" in value or "\n" in value:
+        return None  # the one mark that stands between sed's parts
+    return on_line(
+        path, old, line, f"s|=.*|= {safe}|", lambda text: re.sub(r"=.*", lambda _: f"= {value}", text, count=1)
+    )
+
+
+def insert_after(path: str, old: bytes, line: int, text: str) -> Change | None:
+    """Add a line after another one."""
+    lines, count = _lines(old)
+    if not 1 <= line <= count or "\n" in text:
+        return None
+    if line == count == len(lines):
+        lines.append(b"")  # sed ends a last line that had no end
+    lines.insert(line, text.encode())
+    # GNU's and busybox' sed drop blanks before the text unless a backslash stands there, and read backslashes in it.
+    script = f"{line}a\\" + text.replace("\\", "\\\\")
+    return Change(path, b"\n".join(lines), f"sed -i {shlex.quote(script)} {shlex.quote(path)}")
+
+
+def table_end(old: bytes, line: int) -> int:
+    """The last line of the table whose header (or a key of it) stands on a line: the one before the next header."""
+    lines = old.decode("utf-8", "replace").split("\n")
+    for number in range(line, len(lines)):
+        if re.match(r"\s*\[", lines[number]):
+            return number
+    return len(lines) if lines[-1] else max(line, len(lines) - 1)
+
+
+def toml_key(name: str) -> str:
+    """A name as a bare or quoted key, in printable ASCII."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_string(name)
+
+
+def toml_string(text: str) -> str:
+    """A text as a TOML string in printable ASCII: neither a shell's here-document nor a terminal reads it otherwise."""
+    out = []
+    for char in text:
+        code = ord(char)
+        if char in '"\\':
+            out.append(f"\\{char}")
+        elif 0x20 <= code < 0x7F:
+            out.append(char)
+        elif code <= 0xFFFF:
+            out.append(f"\\u{code:04x}")
+        else:
+            out.append(f"\\U{code:08x}")
+    return f'"{"".join(out)}"'

@@ -1,0 +1,97 @@
+"""Remedies for the way to the node and what may be read there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.model import Remedy
+from pytest_gpuready.remedies import quote
+from pytest_gpuready.views.platform import Platform
+
+if TYPE_CHECKING:
+    from pytest_gpuready.views import Views
+
+#: What ssh says → what to do about it. The first that occurs counts.
+_REACH: tuple[tuple[str, str], ...] = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "The host's key is not the one that is known: find out why, then `ssh-keygen -R HOST` and log in once by hand.",
+    ),
+    ("Host key verification failed", "The host's key is not known: log in once by hand and compare its fingerprint."),
+    (
+        "Permission denied",
+        "No key of yours is accepted: `ssh-copy-id` it, or name the right one with --ssh-identity-file.",
+    ),
+    (
+        "Connection refused",
+        "Nothing listens at that port: start sshd on the node, or name its port in the spec (ssh://HOST:PORT).",
+    ),
+    ("Could not resolve hostname", "The name is not known here: correct it, or give it an address in ~/.ssh/config."),
+    ("No route to host", "The node is off or not routed to from here."),
+    ("timed out", "Nothing answers at that address: the node is off, or a firewall drops the connection."),
+    (
+        "no answer within the deadline",
+        "The node took the connection and did not answer: look at it by its console, or raise --gpuready-timeout.",
+    ),
+    (
+        "This account is currently not available",
+        "The user's login shell is nologin: name another user in the spec (ssh://USER@HOST).",
+    ),
+    (
+        "kex_exchange_identification",
+        "sshd closed the connection before the login: it may be overloaded (MaxStartups) or refuse this address.",
+    ),
+)
+
+
+class NodeRemedies:
+    """`mend.node`."""
+
+    def __init__(self, views: Views) -> None:
+        self.platform = views.get(Platform)
+        self.node = views.facts.node
+
+    def reach(self, why: str) -> Remedy:
+        """The login does not work."""
+        advice = next(
+            (advice for words, advice in _REACH if words in why),
+            "Make this login work by hand first, without a prompt.",
+        )
+        target = self.node.partition("://")[2]
+        commands = (f"ssh -o BatchMode=yes {_ssh_words(target)} true",) if self.node.startswith("ssh://") else ()
+        return Remedy(advice, commands)
+
+    def sudo(self) -> Remedy:
+        """Sudo asks or refuses. The rule is what `--sudo` runs: a root shell, no less."""
+        return Remedy(
+            "Let the user run sh as root without a password (this is root; on the node, by an administrator).",
+            (
+                'echo "$USER ALL=(root) NOPASSWD: $(command -v sh) -s" | sudo tee /etc/sudoers.d/gpuready >/dev/null',
+                "sudo chmod 0440 /etc/sudoers.d/gpuready && sudo visudo -c",
+            ),
+        )
+
+    def privileges(self) -> Remedy:
+        """Something was refused."""
+        if self.node == "local":
+            return Remedy("Run it as root, or through sudo.", ("pytest --gpuready --sudo",))
+        if self.node.startswith("ssh://"):
+            return Remedy(
+                "Log in as root, or let the suite use sudo on the node.",
+                (f"pytest --gpuready --sudo --hosts={quote(self.node)}",),
+            )
+        return Remedy("Take the snapshot as root, or with --sudo.")
+
+    def selinux(self) -> Remedy:
+        """Containers may not use devices."""
+        return Remedy(
+            "Let containers use devices.", (f"{self.platform.sudo_prefix}setsebool -P container_use_devices on",)
+        )
+
+
+def _ssh_words(target: str) -> str:
+    """`user@host:port` as ssh's arguments."""
+    place, colon, port = target.rpartition(":")
+    if colon and port.isdigit() and (":" not in place or place.endswith("]")):
+        return f"-p {port} {quote(place.replace('[', '').replace(']', ''))}"
+    return quote(target.replace("[", "").replace("]", ""))

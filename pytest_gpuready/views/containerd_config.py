@@ -1,0 +1,327 @@
+"""containerd's configuration on disk, read as the node's containerd would read it, and held against the live daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import posixpath
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.containerd.files import NotLooked
+from pytest_gpuready.containerd.load import load, wanted
+from pytest_gpuready.model import Denied, Evidence, NotApplicable, Undetermined, Where
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.facts import file, stat
+from pytest_gpuready.views import VIEWS, View
+from pytest_gpuready.views.containerd_live import DEFAULT_CONFIG, EMBEDDED, ContainerdLive
+from pytest_gpuready.views.fact_files import FactFiles, config_file, config_glob
+from pytest_gpuready.views.handlers import (
+    RUNTIME_NAME,
+    Difference,
+    Handler,
+    handler_differences,
+    read_handler,
+    where_of,
+    word,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gpuready.containerd.model import Ineffective, Loaded
+    from pytest_gpuready.containerd_api.answers import CriStatus
+    from pytest_gpuready.node.facts import Request
+    from pytest_gpuready.views import Views
+
+__all__ = ["CRI_PLUGINS", "RUNTIME_NAME", "ContainerdConfig", "Difference", "FactFiles", "Handler"]
+
+#: Where drop-ins usually are; looked at in the first round, so that a healthy node needs no other.
+DROP_INS = ("/etc/containerd/conf.d/*.toml", "/etc/containerd/config.d/*.toml", "/etc/containerd/*.d/*.toml")
+#: Their folders, and the main file's.
+FOLDERS = ("/etc/containerd", "/etc/containerd/conf.d", "/etc/containerd/config.d")
+#: The policy's switch that lets containers use devices (container-selinux).
+USE_DEVICES = file("/sys/fs/selinux/booleans/container_use_devices")
+#: The CRI plugin's ids, the newest first: where its settings stand (containerd 2.x; 1.x).
+CRI_PLUGINS = ("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri")
+
+
+class ContainerdConfig(View):
+    """What the containerd on disk would load from the files on disk, and whether the running one has it."""
+
+    @classmethod
+    def requests(cls, views: Views) -> Iterator[Request]:
+        """The usual files at once; others, and when files were changed, as it becomes known what is read."""
+        yield config_file(DEFAULT_CONFIG)
+        for pattern in DROP_INS:
+            yield config_glob(pattern)
+        for flavour in EMBEDDED:
+            yield config_file(flavour.config)
+        for path in (DEFAULT_CONFIG, *FOLDERS):
+            yield stat(path)
+        yield USE_DEVICES
+        live = views.get(ContainerdLive)
+        yield config_file(live.config_path)
+        paths, patterns = wanted(
+            FactFiles(views.facts), cls._version(views), live.config_path, explicit=live.config_explicit
+        )
+        for path in sorted(paths):
+            yield config_file(path)
+        for pattern in sorted(patterns):
+            yield config_glob(pattern)
+        config = views.get(cls)
+        # When files were changed is asked only where content cannot tell whether the daemon has them.
+        if not config.comparable:
+            for path in config.dated:
+                yield stat(path)
+
+    @staticmethod
+    def _version(views: Views) -> str | None:
+        with contextlib.suppress(Undetermined, Denied):
+            return views.get(ContainerdLive).disk_version_text
+        return None
+
+    @functools.cached_property
+    def live(self) -> ContainerdLive:
+        """The daemon that is judged."""
+        return self.views.get(ContainerdLive)
+
+    @property
+    def path(self) -> str:
+        """The main file."""
+        return self.live.config_path
+
+    @functools.cached_property
+    def _files(self) -> FactFiles:
+        return FactFiles(self.facts)
+
+    @functools.cached_property
+    def loaded(self) -> Loaded:
+        """What this containerd would load. `Denied` or `Undetermined` where a file was not to be had."""
+        try:
+            return load(self._files, self._version(self.views), self.path, explicit=self.live.config_explicit)
+        except NotLooked as error:
+            raise Undetermined(f"{error} was not looked at") from None
+        except PermissionError as error:
+            raise Denied(str(error.filename)) from None
+
+    @property
+    def assumed(self) -> bool:
+        """Whether this release is not modelled, or its version not known: then the newest model that fits was taken."""
+        return self.loaded.assumed
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """What cannot be said: releases differ in it and the version is not known, or the files are beyond the model.
+
+        A version that is told and newer than the models is read as the newest of them.
+        """
+        told = self._version(self.views) is not None
+        names = ("loads", "cri_state", "handlers", "default_runtime")
+        return tuple(
+            name for name in self.loaded.unknown if name.startswith("everything") or (not told and name in names)
+        )
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the running daemon tells what it loaded."""
+        with contextlib.suppress(Undetermined, Denied):
+            return self.live.selected is None or self._told is not None
+        return False
+
+    @property
+    def _told(self) -> CriStatus:
+        """The running daemon's CRI status, with what it loaded. `Undetermined` while it starts up."""
+        cri = self.live.cri
+        if cri.served and cri.config is None:
+            raise Undetermined(f"the daemon does not tell what it loaded: {one_line(cri.refusal, 200) or 'no config'}")
+        return cri
+
+    @functools.cached_property
+    def files(self) -> list[str]:
+        """Every file that is read, the main one first."""
+        return list(dict.fromkeys([self.path, *self.loaded.imports]))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the main file is there."""
+        return self.facts.fact(config_file(self.path)).state != "absent"
+
+    # ------------------------------------------------------------------ handlers
+
+    @functools.cached_property
+    def handlers(self) -> dict[str, Handler]:
+        """Every runtime handler by name."""
+        return {name: read_handler(found) for name, found in self.loaded.handlers.items()}
+
+    @property
+    def default_runtime(self) -> str | None:
+        """The default handler's name."""
+        return self.loaded.default_runtime
+
+    @property
+    def default_handler(self) -> Handler | None:
+        """The default handler; None where the files name one that is not there."""
+        return self.handlers.get(self.default_runtime or "")
+
+    @property
+    def nvidia_handlers(self) -> list[Handler]:
+        """The handlers that start NVIDIA's runtime."""
+        return [handler for handler in self.handlers.values() if handler.is_nvidia]
+
+    @functools.cached_property
+    def handler_name(self) -> str:
+        """The handler that is judged.
+
+        The user's, the RuntimeClass's, `nvidia`, else the only one that runs NVIDIA's runtime.
+        """
+        if self.views.settings.handler:
+            return self.views.settings.handler
+        if "kubernetes" in VIEWS:
+            with contextlib.suppress(Undetermined, NotApplicable, Denied, AttributeError):
+                named = getattr(self.views.named("kubernetes"), "runtime_class_handler", None)
+                if named:
+                    return str(named)
+        if "nvidia" in self.handlers:
+            return "nvidia"
+        mine = self.nvidia_handlers
+        return mine[0].name if len(mine) == 1 else "nvidia"
+
+    @property
+    def handler(self) -> Handler | None:
+        """The handler that is judged; None where there is none of that name."""
+        return self.handlers.get(self.handler_name)
+
+    def without_effect(self, name: str) -> list[Ineffective]:
+        """The settings of a handler that are written somewhere and have no effect."""
+        parts = (f"runtimes.{name}", f'runtimes."{name}"', f"runtimes.'{name}'")
+        return [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+
+    @property
+    def default_where(self) -> Where | None:
+        """Where the default handler is named; None for the built-in one."""
+        return where_of(self.loaded.default_runtime_where)
+
+    @property
+    def disabled_where(self) -> Where:
+        """Where plugins are disabled."""
+        return where_of(self.loaded.wheres.get("disabled_plugins")) or Where(self.path)
+
+    @property
+    def cgroup_drivers(self) -> dict[str, bool]:
+        """Who else names a cgroup driver, and whether it is systemd: the kubelet, else plain runc's handler."""
+        if "kubernetes" in VIEWS:
+            with contextlib.suppress(Undetermined, NotApplicable):
+                driver = getattr(self.views.named("kubernetes"), "cgroup_driver", None)
+                if driver is not None:
+                    return {"the kubelet's cgroupDriver is": driver == "systemd"}
+        plain = self.handlers.get("runc") or self.default_handler
+        if plain is None or plain.is_nvidia or plain.name == self.handler_name:
+            return {}
+        return {f"handler {one_line(plain.name, 40)} has": bool(plain.systemd_cgroup)}
+
+    def cri_setting(self, key: str) -> tuple[object, Where | None]:
+        """A setting of the CRI plugin as it is in force, and where it is set."""
+        for plugin in CRI_PLUGINS:
+            table = self.loaded.plugin_table(plugin)
+            if key in table:
+                wheres = self.loaded.wheres.items()
+                place = next((where for name, where in wheres if plugin in name and name.endswith(f".{key}")), None)
+                return table[key], where_of(place)
+        return None, None
+
+    @property
+    def selinux_enabled(self) -> bool:
+        """Whether containerd labels its containers."""
+        return self.cri_setting("enable_selinux")[0] is True
+
+    @property
+    def selinux_where(self) -> Where | None:
+        """Where that is set."""
+        return self.cri_setting("enable_selinux")[1]
+
+    @property
+    def container_use_devices(self) -> bool | None:
+        """The policy's switch; None where the policy has none."""
+        text = self.facts.text(USE_DEVICES)
+        return None if text is None else text.startswith("1")
+
+    def excerpt(self, where: Where | None, around: int = 2) -> tuple[Evidence, ...]:
+        """The lines around a place, the one that is meant marked; nothing where the place has no line."""
+        if where is None or where.line is None:
+            return ()
+        fact = self.facts.peek(config_file(where.path))
+        lines = fact.text.splitlines() if fact is not None and fact.state == "ok" else []
+        first = max(1, where.line - around)
+        shown = [
+            f"{'>' if number == where.line else ' '} {number:4} {line[:160]}"
+            for number, line in enumerate(lines[first - 1 : where.line + around], first)
+        ]
+        return (Evidence(str(where), "\n".join(shown)),) if shown else ()
+
+    @property
+    def cdi_enabled(self) -> bool:
+        """Whether the CRI plugin resolves CDI devices."""
+        return bool(self.loaded.cdi_enabled)
+
+    @property
+    def cdi_spec_dirs(self) -> tuple[str, ...]:
+        """Where it looks for CDI specs."""
+        return tuple(self.loaded.cdi_spec_dirs)
+
+    # ------------------------------------------------------------------ disk against live
+
+    def differences(self) -> list[Difference]:
+        """What the running daemon has otherwise than what is on disk; `Undetermined` or `Denied` if it will not tell.
+
+        Compared is what decides how a container starts: CRI on or off, the default handler, each handler's type, shim,
+        BinaryName and SystemdCgroup, CDI and its directories. CRI off by the files and off live is equal.
+        """
+        disk, cri = self.loaded, self._told
+        serves = disk.cri_state == "serving"
+        if serves != cri.served:
+            return [
+                Difference(
+                    "the CRI plugin", "served" if serves else disk.cri_state, "served" if cri.served else "not served"
+                )
+            ]
+        if not serves:
+            return []
+        found = []
+        if cri.default_runtime is not None and cri.default_runtime != disk.default_runtime:
+            where = where_of(disk.default_runtime_where)
+            found.append(Difference("default_runtime_name", str(disk.default_runtime), str(cri.default_runtime), where))
+        for name in [*self.handlers, *(live for live in cri.handlers if live not in self.handlers)]:
+            found.extend(handler_differences(name, self.handlers.get(name), cri.handlers.get(name)))
+        if cri.cdi_enabled is not None and cri.cdi_enabled != self.cdi_enabled:
+            found.append(
+                Difference(
+                    "enable_cdi", word(self.cdi_enabled), word(cri.cdi_enabled), where_of(disk.cdi_enabled_where)
+                )
+            )
+        dirs = cri.cdi_spec_dirs
+        if dirs is not None and self.cdi_enabled and tuple(dirs) != self.cdi_spec_dirs:
+            where = where_of(disk.cdi_spec_dirs_where)
+            found.append(Difference("cdi_spec_dirs", ", ".join(self.cdi_spec_dirs), ", ".join(dirs), where))
+        return found
+
+    @property
+    def dated(self) -> list[str]:
+        """What a change of the configuration leaves a time on: the files, and the folders of theirs and of drop-ins.
+
+        A deleted drop-in leaves only its folder's.
+        """
+        files = self.files  # loads them, after which the patterns are known
+        folders = [posixpath.dirname(path) for path in [*files, *sorted(self._files.patterns)]]
+        return list(dict.fromkeys([*files, *(folder for folder in folders if "*" not in folder)]))
+
+    def newest_change(self) -> tuple[int, str]:
+        """When the newest of the files and their folders was changed (seconds since 1970), and which it is.
+
+        The later of mtime and ctime: `cp -p`, rsync and dpkg keep the first.
+        """
+        newest, which = 0, self.path
+        for place in self.dated:
+            found = self.facts.stat(place)
+            if found is not None and max(found.mtime, found.ctime) > newest:
+                newest, which = max(found.mtime, found.ctime), place
+        return newest, which

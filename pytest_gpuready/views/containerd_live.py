@@ -1,0 +1,397 @@
+"""The live daemon: which containerd is judged, what it is, and what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import posixpath
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.containerd.toml import TomlError, loads
+from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
+from pytest_gpuready.containerd_api.ask import CLIENT, SNIPPET, ask_command
+from pytest_gpuready.model import Denied, NotApplicable, Undetermined
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.facts import SHORT, Request, run, script
+from pytest_gpuready.views import VIEWS, View
+from pytest_gpuready.views.ctr import version_tuple
+from pytest_gpuready.views.fact_files import config_file
+from pytest_gpuready.views.flavours import DEFAULT_CONFIG, DEFAULT_SOCKET, EMBEDDED, STOCK, Flavour, flavour_of
+from pytest_gpuready.views.platform import Platform, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gpuready.containerd_api.answers import CriStatus
+    from pytest_gpuready.views import Views
+    from pytest_gpuready.views.platform import Unit
+
+__all__ = ["DEFAULT_CONFIG", "DEFAULT_SOCKET", "EMBEDDED", "STOCK", "ContainerdLive", "Daemon", "Flavour"]
+
+#: Containerds that belong to another engine: no kubelet and no `ctr` that the routes name talks to them.
+FOREIGN = ("/var/run/docker/", "/run/docker/")
+#: The PATH that systemd gives its services (systemd.exec(5)).
+SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+PATH_VERSION = run("containerd", "--version", limit=SHORT)
+
+
+def api(socket: str) -> Request:
+    """Version, Server and CRI Status of the daemon behind a socket, by curl, python3 or crictl."""
+    # The client travels in the script's text, not among its arguments: those are the fact's key.
+    _, _, _, _, _, *arguments = ask_command(socket)
+    body = f'set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
+    return script("containerd API", body, *arguments, timeout=6, limit=4 * 1024 * 1024)
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running containerd: its process, flavour, main configuration file and socket.
+
+    `explicit`: the command line names the file, so the daemon refuses to start where it is missing.
+    """
+
+    process: Process
+    flavour: Flavour
+    config: str
+    explicit: bool
+    socket: str
+
+    @property
+    def foreign(self) -> bool:
+        """Docker's own, or some user's: not the node's."""
+        return self.config.startswith(FOREIGN) or bool(self.process.uid)
+
+
+class ContainerdLive(View):
+    """The daemon that is judged, and its own words."""
+
+    @classmethod
+    def requests(cls, views: Views) -> Iterator[Request]:
+        """The usual daemon at once; another one's socket, program and service when the processes are known."""
+        yield PATH_VERSION
+        yield api(DEFAULT_SOCKET)
+        live = views.get(cls)
+        for daemon in live.every_daemon:
+            yield config_file(daemon.config)
+        if live.socket != DEFAULT_SOCKET and is_path(live.socket):
+            yield api(live.socket)
+        if live.own_program:
+            yield run(live.own_program, "--version")
+        if live.unit is not None and live.unit.active != "active":
+            yield live.journal_request
+
+    # ------------------------------------------------------------------ which one
+
+    @functools.cached_property
+    def daemons(self) -> list[Daemon]:
+        """Every containerd of the node's, Docker's own and those of users left out."""
+        return [daemon for daemon in self.every_daemon if not daemon.foreign]
+
+    @functools.cached_property
+    def every_daemon(self) -> list[Daemon]:
+        """Every containerd that runs on the node, in no container."""
+        return [self._daemon(process) for process in self.views.get(Platform).processes if process.comm == "containerd"]
+
+    def _daemon(self, process: Process) -> Daemon:
+        config, address = process.option("--config", "-c", "-config"), process.option("--address", "-a", "-address")
+        path = posixpath.normpath(config) if config else DEFAULT_CONFIG
+        flavour = flavour_of(path if config else None, _plain(address) if address else None)
+        socket = _plain(address) if address else self._socket_in(path) or flavour.socket
+        return Daemon(process, flavour, path, config is not None, socket)
+
+    def _socket_in(self, path: str) -> str | None:
+        """The socket that a main file sets: [grpc] up to version 3, a plugin's table from 4 on (containerd 2.3)."""
+        fact = self.facts.peek(config_file(path))
+        if fact is None or fact.state != "ok" or b"address" not in fact.data:
+            return None
+        try:
+            root = loads(fact.data).root
+        except TomlError:
+            return None
+        for table in (root.get("grpc"), _table(root.get("plugins")).get("io.containerd.server.v1.grpc")):
+            found = _table(table).get("address")
+            if isinstance(found, str) and found:
+                return found
+        return None
+
+    @functools.cached_property
+    def kubelet_socket(self) -> str | None:
+        """The socket that the node's kubelet uses; None where no kubelet says so."""
+        if "kubernetes" in VIEWS:
+            with contextlib.suppress(Undetermined, NotApplicable, Denied):
+                endpoint = getattr(self.views.named("kubernetes"), "endpoint", None)
+                return _plain(endpoint) if endpoint else None
+        for process in self.views.get(Platform).processes:
+            if process.comm == "kubelet":
+                endpoint = process.option("--container-runtime-endpoint")
+                if endpoint:
+                    return _plain(endpoint)
+        return None
+
+    @functools.cached_property
+    def selected(self) -> Daemon | None:
+        """The daemon that is judged; None if none runs, or none there.
+
+        The user's, the kubelet's, the one at the usual socket, else the first.
+        """
+        asked = self.views.settings.socket
+        if asked is not None:
+            return next((daemon for daemon in self.every_daemon if same_socket(daemon.socket, asked)), None)
+        if self.kubelet_socket is not None:
+            return self._at(self.kubelet_socket)
+        return self._at(DEFAULT_SOCKET) or next(iter(self.daemons), None)
+
+    def _at(self, socket: str) -> Daemon | None:
+        return next((daemon for daemon in self.daemons if same_socket(daemon.socket, socket)), None)
+
+    @property
+    def for_clients(self) -> Daemon | None:
+        """The daemon that ctr and nerdctl talk to: the user's, the one at the usual socket, else the judged one."""
+        return self.selected if self.views.settings.socket else self._at(DEFAULT_SOCKET) or self.selected
+
+    @functools.cached_property
+    def flavour(self) -> Flavour:
+        """Who brings the daemon that is judged; where none runs, by the services that are installed."""
+        if self.selected is not None:
+            return self.selected.flavour
+        platform = self.views.get(Platform)
+        with contextlib.suppress(Undetermined, Denied):
+            for flavour in EMBEDDED:
+                if any(platform.unit(service) for service in flavour.services):
+                    return flavour
+        return STOCK
+
+    @property
+    def socket(self) -> str:
+        """The socket at which the daemon is asked."""
+        if self.views.settings.socket:
+            return _plain(self.views.settings.socket)
+        with contextlib.suppress(Undetermined, Denied):
+            if self.selected is not None:
+                return self.selected.socket
+            if self.kubelet_socket:
+                return self.kubelet_socket
+            return self.flavour.socket
+        return DEFAULT_SOCKET
+
+    @property
+    def config_path(self) -> str:
+        """The main configuration file of the daemon that is judged."""
+        with contextlib.suppress(Undetermined, Denied):
+            return self.selected.config if self.selected is not None else self.flavour.config
+        return DEFAULT_CONFIG
+
+    @property
+    def config_explicit(self) -> bool:
+        """Whether the command line names that file: a daemon refuses to start where it is missing."""
+        with contextlib.suppress(Undetermined, Denied):
+            return self.selected is not None and self.selected.explicit
+        return False
+
+    @functools.cached_property
+    def unit(self) -> Unit | None:
+        """The systemd unit that carries the daemon; None if there is none."""
+        units = self.views.get(Platform).units
+        found = [
+            units[name] for name in self.flavour.services if name in units and units[name].load in ("loaded", "masked")
+        ]
+        unit = next((unit for unit in found if unit.active == "active"), found[0] if found else None)
+        if unit is None or self.selected is None or self.flavour.embedded:
+            return unit
+        # A daemon that was started by hand is not restarted by restarting the service.
+        return unit if unit.active == "active" and unit.main_pid in (0, self.selected.process.pid) else None
+
+    @property
+    def service(self) -> str | None:
+        """That unit's name as people type it."""
+        return self.unit.id.removesuffix(".service") if self.unit else None
+
+    @property
+    def journal_request(self) -> Request:
+        """The last that the service said."""
+        return run(
+            "journalctl",
+            "-u",
+            f"{self.service}.service",
+            "-n",
+            "30",
+            "--no-pager",
+            "-o",
+            "cat",
+            timeout=5,
+            limit=65_536,
+        )
+
+    @property
+    def last_words(self) -> list[str]:
+        """What the service said last, fatal lines only; empty where the journal is not to be had."""
+        with contextlib.suppress(Undetermined, Denied):
+            text = self.facts.text(self.journal_request) or ""
+            return [
+                line
+                for line in text.splitlines()
+                if "containerd: " in line or "level=fatal" in line or "level=error" in line
+            ][-3:]
+        return []
+
+    # ------------------------------------------------------------------ what it is
+
+    @functools.cached_property
+    def executable(self) -> str | None:
+        """The daemon's program on disk: of the running one, else the one that the name finds."""
+        with contextlib.suppress(Undetermined, Denied):
+            if self.selected is not None and self.selected.process.exe:
+                return self.selected.process.exe
+        return self.views.get(Platform).program("containerd")
+
+    @functools.cached_property
+    def own_program(self) -> str | None:
+        """The daemon's program where it is another than the name finds, and may be run to ask its version.
+
+        Only root's own process of our mount namespace: any user can call a program containerd.
+        """
+        platform = self.views.get(Platform)
+        if self.selected is None or self.executable in (None, platform.program("containerd")):
+            return None
+        process = self.selected.process
+        ours = process.mntns is None or process.mntns == platform.mount_namespace
+        return self.executable if process.uid == 0 and ours else None
+
+    @functools.cached_property
+    def _printed(self) -> list[str]:
+        """The words of `containerd --version`, as the program on disk prints them; none where it cannot be asked.
+
+        containerd github.com/containerd/containerd/v2 v2.1.9 <revision>
+        """
+        text = None
+        if self.own_program is not None:
+            text = self.facts.text(run(self.own_program, "--version"))
+        elif self.executable == self.views.get(Platform).program("containerd"):
+            text = self.facts.text(PATH_VERSION)
+        return (text or "").split()
+
+    @functools.cached_property
+    def disk_version_text(self) -> str:
+        """The version of the containerd on disk: the one that a restart would start."""
+        words = self._printed
+        if not words:
+            # A running daemon whose file cannot be run from here still tells its version.
+            if self.live_version_text:
+                return self.live_version_text
+            raise Undetermined("the version of the containerd on disk cannot be had")
+        found = words[2] if len(words) > 2 and words[0] == "containerd" else one_line(" ".join(words), 80)
+        version_tuple(found)
+        return found.removeprefix("v")
+
+    @property
+    def upstream_build(self) -> bool:
+        """Whether the one on disk is upstream's release (`v2.1.9`) or Docker's package of it (`containerd.io`)."""
+        mark = "v?" if self._printed[1:2] == ["containerd.io"] else "v"
+        return re.fullmatch(rf"{mark}[0-9]+\.[0-9]+\.[0-9]+", "".join(self._printed[2:3])) is not None
+
+    @property
+    def disk_version(self) -> tuple[int, ...]:
+        """That version as numbers."""
+        return version_tuple(self.disk_version_text)
+
+    @property
+    def live_version_text(self) -> str | None:
+        """The version that the running daemon says it is; None where it does not say."""
+        answer = self.answer_if_any
+        return answer.version.version.removeprefix("v") if answer is not None and answer.version is not None else None
+
+    @property
+    def daemon_path(self) -> str:
+        """The PATH of the running daemon; systemd's default where no daemon runs."""
+        selected = self.selected
+        if selected is None:
+            return SYSTEMD_PATH
+        if selected.process.path is None:
+            if selected.process.environ_denied:
+                raise Denied(f"/proc/{selected.process.pid}/environ")
+            raise Undetermined("the daemon's PATH cannot be read")
+        return selected.process.path
+
+    # ------------------------------------------------------------------ what it says
+
+    @functools.cached_property
+    def answer(self) -> LiveAnswer:
+        """What it said at its socket, whichever program asked."""
+        return self.answer_at(self.socket)
+
+    def answer_at(self, socket: str) -> LiveAnswer:
+        """What the daemon at a socket said."""
+        if not is_path(socket):
+            raise Undetermined(f"{one_line(socket, 80)} is no path of a socket")
+        fact = self.facts.fact(api(socket))
+        if fact.state == "absent":
+            raise Undetermined("the node has no POSIX sh")
+        return parse_answer(fact.data)
+
+    @property
+    def answer_if_any(self) -> LiveAnswer | None:
+        """The same, None where it cannot be had."""
+        with contextlib.suppress(Undetermined, Denied):
+            return self.answer
+        return None
+
+    @property
+    def cri(self) -> CriStatus:
+        """Its CRI status. `Undetermined` where nobody could ask, `Denied` where the socket refused us."""
+        answer = self.answer
+        if answer.state == "denied":
+            raise Denied(self.socket)
+        if answer.cri is None:
+            raise Undetermined(f"the daemon does not tell its CRI status: {why_silent(answer, self.socket)}")
+        return answer.cri
+
+    @property
+    def pid(self) -> int | None:
+        """Its process number."""
+        return self.selected.process.pid if self.selected else None
+
+    @property
+    def started(self) -> float | None:
+        """When it was started, seconds since 1970."""
+        return self.selected.process.started if self.selected else None
+
+
+def why_silent(answer: LiveAnswer, socket: str) -> str:
+    """In words, why an answer is none."""
+    return {
+        "absent": f"{socket} is not there",
+        "denied": f"{socket}: permission denied",
+        "not-a-socket": f"{socket} is no socket",
+        "stale": f"nobody listens at {socket}",
+        "timeout": f"no answer at {socket} within the deadline",
+        "no-tool": "the node has neither curl with HTTP/2, python3 nor crictl",
+        "broken": answer.detail or f"the answer at {socket} makes no sense",
+    }.get(answer.state, answer.detail or "no answer")
+
+
+def _plain(endpoint: str) -> str:
+    """A socket's path without `unix://` or `unix:`."""
+    return endpoint.removeprefix("unix://").removeprefix("unix:")
+
+
+def _table(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def is_path(socket: str) -> bool:
+    """A socket that can be asked: an absolute path."""
+    return socket.startswith("/") and "\0" not in socket
+
+
+def same_socket(left: str, right: str) -> bool:
+    """Whether two paths name one socket: /var/run is /run."""
+    return _under_run(left) == _under_run(right)
+
+
+def _under_run(path: str) -> str:
+    plain = posixpath.normpath(_plain(path))
+    return plain.removeprefix("/var") if plain.startswith("/var/run/") else plain

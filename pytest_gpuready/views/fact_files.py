@@ -1,0 +1,66 @@
+"""containerd's configuration files as facts, and as the loader asks for them."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.containerd.files import NotLooked, go_glob
+from pytest_gpuready.node.facts import Request, file, files
+
+if TYPE_CHECKING:
+    from pytest_gpuready.node.facts import Facts
+
+#: Largest configuration file that is read, in bytes.
+CONFIG_LIMIT = 8 * 1024 * 1024
+
+
+class FactFiles:
+    """The gathered files, as the loader asks for them."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        #: Every pattern that was asked for: where drop-ins are, or were.
+        self.patterns: set[str] = set()
+
+    def read(self, path: str) -> bytes:
+        """The file's bytes; see `pytest_gpuready.containerd.files.Files`."""
+        request = config_file(path)
+        if request not in self.facts:
+            raise NotLooked(path)
+        fact = self.facts.fact(request)
+        if fact.state == "absent":
+            raise FileNotFoundError(errno.ENOENT, "no such file or directory", path)
+        if fact.state == "odd":
+            if "directory" in fact.note:
+                raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+            if "symbolic" in fact.note:
+                raise OSError(errno.ELOOP, "too many levels of symbolic links", path)
+            raise OSError(errno.EIO, fact.note or "cannot be read", path)
+        return fact.data
+
+    def glob(self, pattern: str) -> list[str]:
+        """The matching paths; see `pytest_gpuready.containerd.files.Files`."""
+        request = config_glob(pattern)
+        if request not in self.facts:
+            raise NotLooked(pattern)
+        self.patterns.add(pattern)
+        # The shell's matches are a superset of Go's: they are matched again by Go's rules.
+        found = self.facts.glob(pattern, kind="files")
+        return go_glob(pattern, lambda folder: _names(found, folder), lambda path: path in found)
+
+
+def _names(paths: list[str], folder: str) -> set[str]:
+    """The names in a folder on the way to any of the paths."""
+    inside = folder.rstrip("/") + "/"
+    return {path[len(inside) :].split("/", 1)[0] for path in paths if path.startswith(inside)}
+
+
+def config_file(path: str) -> Request:
+    """A configuration file."""
+    return file(path, limit=CONFIG_LIMIT)
+
+
+def config_glob(pattern: str) -> Request:
+    """The files that an import's pattern names."""
+    return files(pattern, limit=CONFIG_LIMIT)

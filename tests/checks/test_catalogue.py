@@ -1,0 +1,115 @@
+"""The catalogue: every check is whole, and the needs are those that the design fixes."""
+
+from __future__ import annotations
+
+import graphlib
+
+import pytest
+
+from pytest_gpuready.checks.catalogue import FAMILIES, HEADS, catalogue, make, ordered
+from pytest_gpuready.checks.messages import messages
+from pytest_gpuready.model import Outcome, passed
+from pytest_gpuready.views import VIEWS
+
+#: X means nothing until A and B hold. Within a family unless written out; all but node.reachable need node.reachable.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "containerd.running": ("containerd.installed",),
+    "containerd.config-loads": ("containerd.installed",),
+    "containerd.cri-enabled": ("containerd.config-loads",),
+    "containerd.handler": ("containerd.config-loads", "containerd.cri-enabled"),
+    "containerd.default-runtime": ("containerd.handler",),
+    "containerd.handler-runtime-type": ("containerd.handler",),
+    "containerd.handler-cgroups": ("containerd.handler",),
+    "containerd.handler-binary": ("containerd.handler", "containerd.running", "toolkit.installed"),
+    "containerd.restarted": ("containerd.running", "containerd.config-loads"),
+    "driver.nouveau-absent": ("driver.gpu-on-bus",),
+    "driver.module-loaded": ("driver.gpu-on-bus", "driver.nouveau-absent"),
+    "driver.device-nodes": ("driver.module-loaded",),
+    "driver.kernel-flavour": ("driver.module-loaded",),
+    "driver.uvm-node": ("driver.device-nodes",),
+    "driver.versions-match": ("driver.module-loaded", "driver.library-present"),
+    "driver.nvml-answers": ("driver.device-nodes", "driver.versions-match"),
+    "driver.gpu-count": ("driver.nvml-answers",),
+    "driver.gpu-health": ("driver.nvml-answers",),
+    "driver.mig-instances": ("driver.nvml-answers",),
+    "driver.fabric-manager": ("driver.nvml-answers",),
+    "toolkit.runtime-works": ("toolkit.installed", "toolkit.config-valid"),
+    "toolkit.low-level-runtime": ("containerd.running", "toolkit.config-valid"),
+    "toolkit.hook": ("toolkit.config-valid",),
+    "toolkit.container-cli": (),
+    "cdi.spec-valid": ("cdi.spec-present",),
+    "cdi.spec-current": ("cdi.spec-valid",),
+    "cdi.no-conflicts": ("cdi.spec-valid",),
+    "cdi.devices-complete": ("cdi.no-conflicts", "driver.nvml-answers"),
+}
+
+
+@pytest.mark.parametrize("check_id", NEEDS)
+def test_needs_are_those_that_are_fixed(check_id: str) -> None:
+    if check_id.partition(".")[0] not in FAMILIES:
+        pytest.skip("this family is not in the catalogue yet")
+    assert set(catalogue()[check_id].needs) == {"node.reachable", *NEEDS[check_id]}
+
+
+def test_everything_needs_the_node_to_be_reachable_and_that_needs_nothing() -> None:
+    checks = catalogue()
+    assert checks["node.reachable"].needs == ()
+    assert all("node.reachable" in check.needs for check in checks.values() if check.id != "node.reachable")
+
+
+def test_needs_form_no_cycle_and_each_check_stands_after_those_of_its_family() -> None:
+    checks = catalogue()
+    graphlib.TopologicalSorter({check.id: check.needs for check in checks.values()}).prepare()
+    order = {check_id: number for number, check_id in enumerate(checks)}
+    for check in checks.values():
+        for need in check.needs:
+            if need in checks and checks[need].family == check.family:
+                assert order[need] < order[check.id], (need, check.id)
+
+
+def test_no_check_that_counts_needs_one_that_only_warns() -> None:
+    checks = catalogue()
+    for check in checks.values():
+        if not check.advisory:
+            assert not [need for need in check.needs if need in checks and checks[need].advisory], check.id
+
+
+@pytest.mark.parametrize("check_id", catalogue())
+def test_a_check_has_a_page_a_title_and_only_known_parameters(check_id: str) -> None:
+    check = catalogue()[check_id]
+    assert check.id == check_id
+    assert list(check.page) == list(HEADS)
+    assert all(check.page.values())
+    assert 8 < len(check.title) <= 64
+    assert set(check.parameters) <= {*VIEWS, "mend", "denials"}
+    assert check.family in FAMILIES
+
+
+def test_families_are_shown_in_their_order() -> None:
+    families = [check.family for check in catalogue().values()]
+    assert families == sorted(families, key=FAMILIES.index)
+
+
+def test_every_message_names_a_check_that_is_there() -> None:
+    assert {message.check for message in messages()} <= set(catalogue())
+
+
+def test_a_cycle_of_needs_is_an_error_and_no_endless_loop() -> None:
+    def nothing() -> Outcome:
+        """Nothing."""
+        return passed("")
+
+    checks = {
+        name: make(name, title=name, func=nothing, needs=needs) for name, needs in (("a.x", ["a.y"]), ("a.y", ["a.x"]))
+    }
+    with pytest.raises(graphlib.CycleError):
+        ordered(checks)
+
+
+def test_a_docstring_without_heads_has_no_page() -> None:
+    def bare() -> Outcome:
+        return passed("")
+
+    check = make("site.x-y", title="x", func=bare, advisory=True)
+    assert (check.page, check.family, check.name) == ({}, "site", "x_y")
+    assert make("node.reachable", title="x", func=bare).needs == ()

@@ -1,0 +1,84 @@
+"""The node's own checks: reached, readable, and SELinux."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gpuready.node.facts import Fact
+from tests.support.containerd import CONFIG, V2, config, healthy, says
+from tests.support.simnode import SimNode
+
+if TYPE_CHECKING:
+    from pytest_gpuready.report.model import Finding
+
+SWITCH = "/sys/fs/selinux/booleans/container_use_devices"
+LABELS = config("1.7.24") + f"[{V2}]\n  enable_selinux = true\n"
+
+
+def finding(node: SimNode, name: str) -> Finding:
+    return node.judge().findings[f"node.{name}"]
+
+
+def test_a_node_whose_shell_answered_is_reachable() -> None:
+    assert finding(healthy(SimNode()), "reachable").status == "pass"
+
+
+@pytest.mark.parametrize("note", ["ssh: connect to host n1 port 22: Connection refused", ""])
+def test_one_that_did_not_answer_is_not_and_says_why(note: str) -> None:
+    found = finding(SimNode(label="ssh://root@n1:2222", reach=Fact("cut", note=note)), "reachable")
+    assert found.status == "fail"
+    assert found.outcome.found == (note or "nothing answered")
+    assert found.outcome.remedy is not None
+    assert found.outcome.remedy.commands == ("ssh -o BatchMode=yes -p 2222 root@n1 true",)
+
+
+def test_privileges_pass_where_nothing_was_refused() -> None:
+    assert finding(healthy(SimNode()), "privileges").outcome.found == "read as root, nothing was refused"
+
+
+def test_privileges_fail_by_name_where_something_was() -> None:
+    found = finding(healthy(SimNode(uid=1000)).deny(CONFIG), "privileges")
+    assert found.status == "fail"
+    assert CONFIG in found.outcome.found
+    assert found.outcome.where is not None
+    assert any("containerd.config-loads" in item.text for item in found.outcome.evidence)
+    assert "cri-handler" in found.keeps
+
+
+def test_sudo_that_refuses_is_privileges_and_sudo_that_hangs_is_unknown() -> None:
+    refused = finding(SimNode(uid=1000, sudo=Fact("denied", note="sudo: a password is required")), "privileges")
+    assert (refused.status, refused.outcome.found) == ("fail", "sudo refused: sudo: a password is required")
+    assert finding(SimNode(uid=1000, sudo=Fact("timeout")), "privileges").status == "unknown"
+
+
+def test_selinux_that_does_not_enforce_is_no_matter() -> None:
+    for state in (None, "0"):
+        assert finding(healthy(SimNode(selinux=state), text=LABELS), "selinux").status == "pass"
+
+
+def test_containerd_that_labels_nothing_passes() -> None:
+    assert finding(healthy(SimNode(selinux="1")), "selinux").per_route["cri-handler"] == "pass"
+
+
+@pytest.mark.parametrize(("switch", "status"), [("1 1", "pass"), ("0 0", "fail"), (None, "unknown")])
+def test_where_containers_are_labelled_the_policy_must_let_them(switch: str | None, status: str) -> None:
+    node = healthy(SimNode(selinux="1"), text=LABELS)
+    if switch is not None:
+        node.put(SWITCH, switch)
+    found = finding(node, "selinux")
+    assert found.per_route["cri-handler"] == status
+    assert found.per_route["ctr-gpus"] == "pass"
+    if status != "pass":
+        assert found.outcome.remedy is not None
+        assert found.outcome.remedy.commands == ("sudo setsebool -P container_use_devices on",)
+        assert found.outcome.where is not None
+        assert found.outcome.where.path == CONFIG
+
+
+def test_what_cannot_be_read_of_it_is_unknown_for_pods_only() -> None:
+    node = says(healthy(SimNode(selinux="1")), b"via=none\nsocket=ok\n")
+    node.answer(lambda request: request.arg == (CONFIG,) and request.kind == "file", state="timeout")
+    found = finding(node, "selinux")
+    assert (found.per_route["cri-handler"], found.per_route["ctr-gpus"]) == ("unknown", "pass")

@@ -1,0 +1,57 @@
+"""Remedies for the way to a node."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_gpuready.node.facts import Facts
+from pytest_gpuready.remedies.node import NodeRemedies
+from pytest_gpuready.views import Views
+from tests.support.simnode import SimNode
+
+
+def mend(label: str) -> NodeRemedies:
+    return NodeRemedies(Views(SimNode(label=label).facts()))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Host key verification failed.", "fingerprint"),
+        ("root@n1: Permission denied (publickey).", "ssh-copy-id"),
+        ("ssh: Could not resolve hostname n1", "not known here"),
+        ("Connection timed out", "firewall"),
+        ("This account is currently not available.", "nologin"),
+        ("something else", "by hand first"),
+    ],
+)
+def test_what_ssh_says_has_an_answer(said: str, words: str) -> None:
+    assert words in mend("ssh://n1").reach(said).summary
+
+
+@pytest.mark.parametrize(
+    ("label", "command"),
+    [
+        ("ssh://n1", "ssh -o BatchMode=yes n1 true"),
+        ("ssh://root@n1:22", "ssh -o BatchMode=yes -p 22 root@n1 true"),
+        ("ssh://root@[fe80::1]:22", "ssh -o BatchMode=yes -p 22 root@fe80::1 true"),
+        ("ssh://[fe80::1]", "ssh -o BatchMode=yes fe80::1 true"),
+        ("ssh://$(reboot)", "ssh -o BatchMode=yes '$(reboot)' true"),
+    ],
+)
+def test_the_login_to_try_is_typed_out_and_quoted(label: str, command: str) -> None:
+    assert mend(label).reach("").commands == (command,)
+
+
+def test_other_transports_have_no_login_to_try() -> None:
+    assert mend("docker://x").reach("").commands == ()
+
+
+def test_privileges_are_had_as_the_transport_allows() -> None:
+    assert mend("local").privileges().commands == ("pytest --gpuready --sudo",)
+    assert mend("ssh://n1").privileges().commands == ("pytest --gpuready --sudo --hosts=ssh://n1",)
+    assert mend("snapshot://a").privileges().commands == ()
+
+
+def test_sudo_gets_a_rule_and_the_rule_is_checked() -> None:
+    assert "visudo -c" in NodeRemedies(Views(Facts("local"))).sudo().commands[-1]

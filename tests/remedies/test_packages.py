@@ -1,0 +1,191 @@
+"""What installs the toolkit, on each kind of node, typed as printed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gpuready.remedies import Remedies
+from tests.support.simnode import Proc, SimNode
+from tests.support.toolkit import NVIDIA_REPO, debian, fedora, packages, repositories, views
+
+if TYPE_CHECKING:
+    from pytest_gpuready.model import Remedy
+
+KEYRING = "/usr/share/keyrings/nvidia-container-toolkit-keyring.asc"
+RPM = "curl -fsSL https://nvidia.github.io/libnvidia-container/stable/rpm/nvidia-container-toolkit.repo"
+
+
+def toolkit(node: SimNode) -> Remedy:
+    found: Remedy = Remedies(views(node)).packages.toolkit()
+    return found
+
+
+def system(os_id: str, *programs: str, like: str = "") -> SimNode:
+    node = SimNode().put("/etc/os-release", f'ID={os_id}\nID_LIKE="{like}"\n')
+    for program in ("sudo", "curl", *programs):
+        node.program(f"/usr/bin/{program}")
+    return node
+
+
+def test_fedora_with_the_repository_set_up() -> None:
+    assert toolkit(repositories(fedora(SimNode()), NVIDIA_REPO)).commands == (
+        "sudo dnf install -y nvidia-container-toolkit",
+    )
+
+
+def test_fedora_without_it() -> None:
+    assert toolkit(fedora(SimNode())).commands == (
+        f"{RPM} | sudo tee /etc/yum.repos.d/nvidia-container-toolkit.repo",
+        "sudo dnf install -y nvidia-container-toolkit",
+    )
+
+
+def test_a_repository_that_is_switched_off_is_none() -> None:
+    off = NVIDIA_REPO.replace("enabled=1", "enabled=0")
+    assert len(toolkit(repositories(fedora(SimNode()), off)).commands) == 2
+
+
+def test_debian_needs_no_gpg_and_no_redirection() -> None:
+    site = "https://nvidia.github.io/libnvidia-container"
+    listed = f"curl -fsSL {site}/stable/deb/nvidia-container-toolkit.list"
+    signed = f"sed 's#deb https://#deb [signed-by={KEYRING}] https://#g'"
+    assert toolkit(debian(SimNode())).commands == (
+        f"curl -fsSL {site}/gpgkey | sudo tee {KEYRING} >/dev/null",
+        f"{listed} | {signed} | sudo tee /etc/apt/sources.list.d/nvidia-container-toolkit.list",
+        "sudo apt-get update && sudo apt-get install -y nvidia-container-toolkit",
+    )
+
+
+def test_debian_with_cudas_repository() -> None:
+    address = "https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/"
+    cuda = f"file /etc/apt/sources.list.d/cuda.list\n> deb {address} /\n"
+    assert toolkit(repositories(debian(SimNode()), cuda)).commands == (
+        "sudo apt-get update && sudo apt-get install -y nvidia-container-toolkit",
+    )
+
+
+def test_without_curl_it_is_installed_first() -> None:
+    assert "ca-certificates curl" in toolkit(debian(SimNode()).remove("/usr/bin/curl")).commands[0]
+    assert toolkit(fedora(SimNode()).remove("/usr/bin/curl")).commands[0] == "sudo dnf install -y curl"
+
+
+def test_root_without_sudo_types_no_sudo() -> None:
+    node = repositories(fedora(SimNode()).remove("/usr/bin/sudo"), NVIDIA_REPO)
+    assert toolkit(node).commands == ("dnf install -y nvidia-container-toolkit",)
+
+
+@pytest.mark.parametrize(
+    ("node", "last"),
+    [
+        (system("amzn", "dnf"), "sudo dnf install -y nvidia-container-toolkit"),
+        (system("centos", "yum"), "sudo yum install -y nvidia-container-toolkit"),
+        (system("azurelinux", "tdnf"), "sudo tdnf install -y nvidia-container-toolkit"),
+        (
+            system("opensuse-leap", "zypper"),
+            "sudo zypper --non-interactive --gpg-auto-import-keys install nvidia-container-toolkit",
+        ),
+        (system("arch", "pacman"), "sudo pacman -S --needed --noconfirm nvidia-container-toolkit"),
+        (
+            system("ubuntu", "apt-get", like="debian"),
+            "sudo apt-get update && sudo apt-get install -y nvidia-container-toolkit",
+        ),
+    ],
+)
+def test_each_package_manager(node: SimNode, last: str) -> None:
+    assert toolkit(node).commands[-1] == last
+
+
+def test_distributions_that_carry_it_need_no_repository() -> None:
+    assert len(toolkit(system("arch", "pacman")).commands) == 1
+    assert len(toolkit(system("azurelinux", "tdnf")).commands) == 1
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        system("fedora", "rpm-ostree", "dnf").put("/run/ostree-booted"),
+        system("opensuse-microos", "transactional-update", "zypper"),
+    ],
+)
+def test_images_take_packages_at_a_reboot(node: SimNode) -> None:
+    found = toolkit(node)
+    assert found.commands[-1] == "sudo systemctl reboot"
+    assert "nvidia-container-toolkit" in found.commands[-2]
+    assert "reboot" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (system("cos"), "takes no packages"),
+        (system("talos"), "extensions"),
+        (system("alpine", "apk"), "publishes no toolkit"),
+        (debian(SimNode()).folder("/usr/local/nvidia/toolkit"), "GPU operator"),
+        (debian(SimNode()).folder("/run/nvidia/driver"), "GPU operator"),
+        (system("someos"), "No package manager"),
+    ],
+)
+def test_where_packages_are_not_the_way_words_say_what_is(node: SimNode, words: str) -> None:
+    found = toolkit(node)
+    assert words in found.summary
+    assert found.commands == ()
+
+
+def test_nixos_is_rebuilt() -> None:
+    found = toolkit(system("nixos"))
+    assert "hardware.nvidia-container-toolkit.enable" in found.summary
+    assert found.commands == ("sudo nixos-rebuild switch",)
+
+
+def test_k3s_has_to_be_restarted_to_find_the_runtime() -> None:
+    node = repositories(fedora(SimNode()), NVIDIA_REPO).unit("k3s.service")
+    path = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
+    node.process(
+        Proc(
+            9, "containerd", ["containerd", "-c", path, "-a", "/run/k3s/containerd/containerd.sock"], "/k3s/containerd"
+        )
+    )
+    assert toolkit(node).commands == ("sudo dnf install -y nvidia-container-toolkit", "sudo systemctl restart k3s")
+
+
+def test_a_part_of_the_family_means_that_a_repository_is_there() -> None:
+    node = packages(debian(SimNode()), "nvidia-container-toolkit-base 1.18.2-1")
+    assert toolkit(node).commands == ("sudo apt-get install -y nvidia-container-toolkit",)
+
+
+def test_upgrades_name_the_packages_that_are_there() -> None:
+    found = Remedies(views(debian(SimNode()))).packages.upgrade("a", "b c")
+    assert found.commands == ("sudo apt-get update && sudo apt-get install -y --only-upgrade a 'b c'",)
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
+@pytest.mark.parametrize(
+    "node", [debian(SimNode()), fedora(SimNode()), system("opensuse-leap", "zypper"), system("centos", "yum")]
+)
+def test_every_command_is_sh_and_writes_by_sudo_only(node: SimNode) -> None:
+    for command in toolkit(node).commands:
+        assert subprocess.run(["sh", "-n", "-c", command], check=False).returncode == 0
+        assert not re.search(r">\s*/(?!dev/null)", command)
+
+
+class TestProgram:
+    """A program whose package is installed and whose file is gone comes back with the package, installed anew."""
+
+    def test_of_an_installed_deb_is_installed_anew(self) -> None:
+        node = packages(debian(SimNode()), "libnvidia-container-tools 1.18.2-1")
+        command = "sudo apt-get install -y --reinstall libnvidia-container-tools"
+        assert Remedies(views(node)).packages.program("nvidia-container-cli").commands == (command,)
+
+    def test_of_an_installed_rpm_is_installed_anew(self) -> None:
+        node = packages(fedora(SimNode()), "nvidia-container-toolkit-base 1.18.2-1", manager="rpm")
+        command = "sudo dnf reinstall -y nvidia-container-toolkit-base"
+        assert Remedies(views(node)).packages.program("nvidia-container-runtime").commands == (command,)
+
+    def test_of_a_package_that_is_not_installed_brings_the_toolkit(self) -> None:
+        remedies = Remedies(views(packages(debian(SimNode())))).packages
+        assert remedies.program("nvidia-container-cli") == remedies.toolkit()
