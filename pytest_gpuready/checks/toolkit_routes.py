@@ -1,0 +1,27 @@
+"""One answer per route of nvidia-container-runtime, for the toolkit's checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.model import Answer, NotApplicable, Outcome, Undetermined, not_applicable, unknown
+from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def by_route(judge: Callable[[str], Outcome], routes: tuple[str, ...] = RUNTIME_ROUTES) -> Answer:
+    """The answer for each route; one answer where all are the same."""
+    answers = {route: _answer(judge, route) for route in routes}
+    outcomes = list(answers.values())
+    return outcomes[0] if all(outcome == outcomes[0] for outcome in outcomes) else answers
+
+
+def _answer(judge: Callable[[str], Outcome], route: str) -> Outcome:
+    try:
+        return judge(route)
+    except NotApplicable as error:
+        return not_applicable(error.why)
+    except Undetermined as error:
+        return unknown(error.why)

@@ -1,0 +1,1 @@
+"""Tests on a real GPU; they skip where there is none."""
