@@ -1,0 +1,137 @@
+"""The JSON report: schema 1, whose keys are only ever added to and whose words are closed.
+
+Every text that came from a node or a user is cleaned once more on its way out, so that the output is valid JSON and
+safe to print whatever they said.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuready.checks.catalogue import catalogue
+from pytest_gpuready.node.clean import clean, one_line
+from pytest_gpuready.report.inventory import KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_gpuready.checks.catalogue import Check
+    from pytest_gpuready.model import Remedy, Where
+    from pytest_gpuready.report.model import Finding, NodeReport, Run
+
+SCHEMA = 1
+
+
+def dumps(run: Run, *, checks: Mapping[str, Check] | None = None) -> str:
+    """The report as text, with a newline at its end. Only ASCII, so that any stream and any locale can take it."""
+    return json.dumps(render(run, checks=checks), indent=2, allow_nan=False) + "\n"
+
+
+def render(run: Run, *, checks: Mapping[str, Check] | None = None) -> dict[str, Any]:
+    """The report as plain data: str, int, float, bool, None, lists and dicts, in the order of the schema.
+
+    `checks` (default: the catalogue) are those that every node should have been judged by: `checks_expected`.
+    `checks_run` counts the findings that a node has: a blocked check was judged and counts, also on a node that could
+    not be reached; fewer than expected means that judging was interrupted. Live checks are expected of a live run only.
+    """
+    suite = catalogue() if checks is None else checks
+    expected = {check.id for check in suite.values() if run.live or check.family != "live"}
+    expected.update(check_id for node in run.nodes for check_id in node.findings)
+    report = {
+        "schema": SCHEMA,
+        "generator": run.generator,
+        "started": run.started,
+        "duration_s": _seconds(run.duration),
+        "live": run.live,
+        "verdict": run.verdict,
+        "nodes": [_node(node, len(expected)) for node in run.nodes],
+    }
+    cleaned: dict[str, Any] = _clean(report)
+    return cleaned
+
+
+def _node(node: NodeReport, expected: int) -> dict[str, object]:
+    return {
+        "node": one_line(node.node),
+        "hostname": None if node.hostname is None else one_line(node.hostname),
+        "verdict": node.verdict,
+        "reason": None if node.reason is None else one_line(node.reason, 800),
+        "duration_s": _seconds(node.duration),
+        "required_routes": {"names": node.required.names, "because": one_line(node.required.because)},
+        "checks_expected": expected,
+        "checks_run": len(node.findings),
+        "routes": {
+            route.id: {"verdict": route.verdict, "proof": route.proof, "required": route.required, "roots": route.roots}
+            for route in node.routes.values()
+        },
+        "root_causes": [_root_cause(node, finding) for finding in node.roots],
+        "checks": [_check(finding) for finding in node.findings.values()],
+        "inventory": {**dict.fromkeys(KEYS), **node.inventory},
+    }
+
+
+def _root_cause(node: NodeReport, finding: Finding) -> dict[str, object]:
+    outcome = finding.outcome
+    return {
+        "check": finding.check.id,
+        "title": finding.check.title,
+        "status": finding.status,
+        "routes": finding.keeps,
+        "advisory": finding.check.advisory,
+        "waived": None,
+        "expected": outcome.expected,
+        "found": outcome.found,
+        "where": _where(outcome.where),
+        "evidence": [{"source": item.source, "text": item.text} for item in outcome.evidence],
+        "remedy": _remedy(outcome.remedy),
+        "blocks": node.blocks(finding.check.id),
+    }
+
+
+def _check(finding: Finding) -> dict[str, object]:
+    outcome = finding.outcome
+    return {
+        "check": finding.check.id,
+        "family": finding.check.family,
+        "status": finding.status,
+        "advisory": finding.check.advisory,
+        "routes": finding.routes,
+        "found": outcome.found,
+        "expected": outcome.expected,
+        "where": _where(outcome.where),
+        "blocked_by": finding.blocked_by,
+    }
+
+
+def _where(where: Where | None) -> dict[str, object] | None:
+    return None if where is None else {"path": where.path, "line": where.line}
+
+
+def _remedy(remedy: Remedy | None) -> dict[str, object] | None:
+    if remedy is None:
+        return None
+    return {
+        "summary": remedy.summary,
+        "commands": remedy.commands,
+        "edits": [{"path": edit.path, "diff": edit.diff} for edit in remedy.edits],
+    }
+
+
+def _seconds(value: float) -> float:
+    """Seconds to the millisecond; JSON has no infinity."""
+    return round(value, 3) if math.isfinite(value) else 0.0
+
+
+def _clean(value: object) -> Any:
+    """The value as JSON can hold it: texts cleaned (surrogates too), tuples as lists, anything else as text."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {clean(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return clean(str(value))

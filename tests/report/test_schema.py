@@ -1,0 +1,162 @@
+"""The JSON report's schema, as shipped: every report fits it, and what is closed or required is so."""
+
+from __future__ import annotations
+
+import copy
+import json
+from importlib import resources
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_gpuready.model import Status
+from pytest_gpuready.report.json import render
+from pytest_gpuready.report.model import Run, Verdict
+from tests.report.sample import (
+    CHECKS,
+    NO_HANDLER,
+    NO_MODULE,
+    NOT_RESTARTED,
+    NVML_HANGS,
+    PERSISTENCE,
+    report,
+    run,
+    unreachable,
+)
+from tests.support.kubernetes import kubeadm
+from tests.support.simnode import SimNode
+
+SCHEMA: dict[str, Any] = json.loads(
+    resources.files("pytest_gpuready.report").joinpath("schema.json").read_text("utf-8")
+)
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def faults(document: object) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(document)]
+
+
+def sample() -> dict[str, Any]:
+    """A report with every kind of node: ready, with roots and remedies, unreachable, live."""
+    broken = {
+        "containerd.restarted": NOT_RESTARTED,
+        "containerd.handler": NO_HANDLER,
+        "driver.persistence": PERSISTENCE,
+    }
+    nodes = (
+        report(),
+        report("ssh://root@n1", broken),
+        report("ssh://root@n3", {"driver.module-loaded": NO_MODULE}),
+        report("ssh://root@n4", {"driver.nvml-answers": NVML_HANGS}, live=("ctr-gpus",)),
+        unreachable(),
+    )
+    return render(run(*nodes, live=True, notes=("a note",)), checks=CHECKS)
+
+
+def test_the_schema_is_itself_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_a_report_of_every_kind_of_node_fits() -> None:
+    assert faults(sample()) == []
+
+
+def test_a_run_over_no_node_fits() -> None:
+    assert faults(render(run(), checks=CHECKS)) == []
+
+
+@pytest.mark.parametrize(
+    "node", [SimNode(), kubeadm(SimNode()), SimNode(uid=1000, systemd=False)], ids=["bare", "kubelet", "poor"]
+)
+def test_what_the_judge_says_of_a_node_fits(node: SimNode) -> None:
+    """The whole catalogue as it is, on nodes where much fails."""
+    made = render(Run((node.judge(),), "2026-11-22T09:00:00Z", 0.1, "pytest-gpuready"))
+    assert made["nodes"][0]["root_causes"]
+    assert faults(json.loads(json.dumps(made))) == []
+
+
+def test_the_closed_words_are_those_of_the_code() -> None:
+    assert set(SCHEMA["$defs"]["status"]["enum"]) == set(get_args(Status))
+    assert set(SCHEMA["$defs"]["verdict"]["enum"]) == set(get_args(Verdict))
+    assert SCHEMA["$defs"]["proof"]["enum"] == ["configured", "live"]
+
+
+def objects(document: Any) -> list[tuple[Any, ...]]:
+    """The paths of a report's objects, one for each place that the schema has."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    waiting: list[tuple[Any, ...]] = [()]
+    for path in waiting:
+        value = at(document, path)
+        if isinstance(value, dict):
+            found.setdefault(tuple("*" if isinstance(key, int) or "-" in key else key for key in path), path)
+        keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+        waiting += [(*path, key) for key in keys]
+    return list(found.values())
+
+
+def at(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def test_every_key_of_a_report_is_required_but_the_inventorys_own_and_the_names_of_routes() -> None:
+    made = sample()
+    free = []
+    for path in objects(made):
+        for key in at(made, path):
+            less = copy.deepcopy(made)
+            del at(less, path)[key]
+            if not faults(less):
+                free.append((*path, key))
+    assert {path[-1] for path in free if path[-2] == "routes"} == set(made["nodes"][0]["routes"])
+    assert {path[-1] for path in free if path[-2] != "routes"} <= {"kernel"}
+
+
+def test_keys_may_be_added_everywhere() -> None:
+    made = sample()
+    for path in objects(made):
+        more = copy.deepcopy(made)
+        if path[-1:] != ("routes",):
+            at(more, path)["added-later"] = {"a": 1}
+        assert faults(more) == [], path
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), 2),
+        (("verdict",), "broken"),
+        (("started",), "yesterday"),
+        (("duration_s",), -1),
+        (("nodes", 1, "verdict"), "fail"),
+        (("nodes", 1, "routes", "cri-handler", "verdict"), "unreachable"),
+        (("nodes", 1, "routes", "cri-handler", "proof"), "guessed"),
+        (("nodes", 1, "root_causes", 0, "status"), "pass"),
+        (("nodes", 1, "root_causes", 0, "where"), {"path": "/etc", "line": 0}),
+        (("nodes", 1, "root_causes", 0, "remedy", "commands"), "reboot"),
+        (("nodes", 1, "checks", 0, "status"), "skipped"),
+        (("nodes", 1, "inventory", "gpus"), [{"name": "H100"}]),
+    ],
+)
+def test_a_word_or_shape_that_is_none_does_not_fit(path: tuple[Any, ...], value: object) -> None:
+    made = sample()
+    at(made, path[:-1])[path[-1]] = value
+    assert faults(made) != []
+
+
+def test_a_blocked_check_names_what_blocks_it() -> None:
+    made = sample()
+    blocked = next(check for check in made["nodes"][2]["checks"] if check["status"] == "blocked")
+    blocked["blocked_by"] = []
+    assert faults(made) != []
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.floats())
+@settings(max_examples=40, deadline=None)
+def test_whatever_a_node_says_fits(word: str, other: str, number: float) -> None:
+    node = report(f"ssh://{word}", hostname=other, reason=word, inventory={"os": other, word: number})
+    assert faults(json.loads(json.dumps(render(run(node), checks=CHECKS)))) == []
