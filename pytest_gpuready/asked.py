@@ -1,0 +1,267 @@
+"""What the command line and the ini file ask for, checked before anything runs. `UsageError` is exit code 4."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from pytest_gpuready.early import options
+from pytest_gpuready.model import Settings
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.hosts import NodeSpec, SpecError, expand, parse_all, split
+from pytest_gpuready.plugin import INI, STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_gpuready.node.transport import Options
+
+#: Longest deadline that is taken, in seconds.
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Everything that a run of the suite depends on. `notes` name what an ini file says, and which file."""
+
+    nodes: tuple[NodeSpec, ...]
+    settings: Settings
+    options: Options
+    timeout: float
+    jobs: int
+    save: Path | None
+    json: str | None
+    notes: tuple[str, ...]
+
+
+def read(config: pytest.Config) -> Asked:
+    """Everything asked for; one sentence as `UsageError` for the first thing that cannot be understood."""
+    option = config.option
+    wanted = specs(config)
+    try:
+        nodes = tuple(parse_all(wanted or ["local://"]))
+    except SpecError as error:
+        raise pytest.UsageError(hidden(str(error))) from None
+    if not nodes:
+        raise pytest.UsageError("--hosts names no node")
+    unknown = sorted(key for key in _unknown_keys(config) if key.startswith("gpuready"))
+    if unknown:
+        known = ", ".join(name for name, _ in INI)
+        raise pytest.UsageError(f"{', '.join(unknown)} in {config.inipath}: no such key; there are {known}")
+    asked = Asked(
+        nodes=nodes,
+        settings=read_settings(config),
+        options=options(config),
+        timeout=timeout(config),
+        jobs=_jobs(config),
+        save=Path(option.gpuready_save) if option.gpuready_save else None,
+        json=option.gpuready_json,
+        notes=tuple(source for name, _ in INI if (source := _asked(config, name)[1]) and not source.startswith("--")),
+    )
+    if asked.save is not None:
+        _check_writable("--gpuready-save", asked.save / "snapshot.json")
+    for name, path in (
+        ("--gpuready-json", asked.json),
+        ("--html", getattr(option, "htmlpath", None)),
+        ("--junitxml", getattr(option, "xmlpath", None)),
+    ):
+        if path and path != "-":
+            _check_writable(name, Path(path))
+    share_hosts(config, wanted)
+    return asked
+
+
+# ---------------------------------------------------------------------------------------------------- nodes
+
+
+def specs(config: pytest.Config) -> list[str]:
+    """The specs that `--hosts` and then the file of hosts name, sets not yet expanded; none: this machine."""
+    found = [option] if (option := getattr(config.option, "hosts", None)) else []
+    path = config.option.gpuready_hosts_file
+    if path:
+        lines = list(_lines(config, path))
+        if not lines:
+            raise pytest.UsageError(f"--gpuready-hosts-file {path} names no node")
+        found += lines
+    return found
+
+
+def _lines(config: pytest.Config, path: str) -> Iterable[str]:
+    name = "standard input" if path == "-" else path
+    try:
+        text = config.stash.get(STDIN, "") if path == "-" else Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise pytest.UsageError(f"--gpuready-hosts-file {path}: {why}") from None
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        # A comment begins at the line's start or after a blank; elsewhere # may belong to a spec.
+        spec = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        if spec:
+            try:
+                parse_all([spec])
+            except SpecError as error:
+                raise pytest.UsageError(hidden(f"{name}:{number}: {error}")) from None
+            yield spec
+
+
+def share_hosts(config: pytest.Config, wanted: Sequence[str]) -> None:
+    """Let testinfra's `host` fixture know the same nodes: sets expanded, the file's, and snapshots.
+
+    testinfra splits `--hosts` at every comma and takes a spec's place up to the first slash, hence the quoting.
+    """
+    if not wanted:
+        return
+    singles: dict[str, None] = {}
+    try:
+        for text in wanted:
+            for part in split(text):
+                # In ansible's own patterns brackets mean something else.
+                singles.update(dict.fromkeys([part] if part.startswith("ansible://") else expand(part)))
+    except SpecError as error:
+        raise pytest.UsageError(hidden(str(error))) from None
+    snapshot = "snapshot://"
+    give_hosts(
+        config,
+        ",".join(
+            f"{snapshot}{quote(single[len(snapshot) :], safe='')}" if single.startswith(snapshot) else single
+            for single in singles
+        ),
+    )
+
+
+def give_hosts(config: pytest.Config, hosts: str) -> None:
+    """What testinfra reads as `--hosts` from now on; an xdist worker is given what the controller read."""
+    import testinfra.backend  # type: ignore[import-untyped,unused-ignore] # noqa: PLC0415 - its plugin has it loaded
+
+    testinfra.backend.BACKENDS.setdefault("snapshot", "pytest_gpuready.snapshot_backend.SnapshotBackend")
+    config.option.hosts = hosts
+
+
+# ---------------------------------------------------------------------------------------------------- options, ini keys
+
+
+def _ini(config: pytest.Config, name: str) -> str:
+    """An ini key's value as text, whichever way it was written: text, a TOML number, a TOML list."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pytest 9 warns of a list where text is expected; here it is welcome
+        try:
+            value = config.getini(name)
+        except (pytest.UsageError, TypeError, ValueError):
+            # pytest 9 takes a native TOML value for text only. It knows no other way to the value.
+            entry = config._inicfg[name]  # noqa: SLF001
+            value = getattr(entry, "value", entry)
+    return (",".join(str(item) for item in value) if isinstance(value, list) else str(value or "")).strip()
+
+
+def _asked(config: pytest.Config, name: str) -> tuple[str | None, str]:
+    """An option's value, else its ini key's, and where it is from (an option: from `--`)."""
+    value = getattr(config.option, name, None)
+    if value:
+        return str(value), f"--{name.replace('_', '-')} {value}"
+    ini = _ini(config, name)
+    if not ini:
+        return None, ""
+    override = next((entry for entry in config.option.override_ini or () if entry.startswith(f"{name}=")), None)
+    return ini, f"-o {override}" if override else f"{name} = {one_line(ini)} in {config.inipath}"
+
+
+def _unknown_keys(config: pytest.Config) -> set[str]:
+    """The ini file's keys that no plugin knows. A warning is too little: a misspelt route would require nothing."""
+    find = getattr(config, "_get_unknown_ini_keys", None)
+    return set(find()) if find else set()
+
+
+def _number(config: pytest.Config, name: str, default: float, most: float) -> float:
+    value, source = _asked(config, name)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= most:
+        raise pytest.UsageError(f"{source}: not a number above 0 and up to {most:g}")
+    return number
+
+
+def timeout(config: pytest.Config) -> float:
+    """Seconds until a node has answered everything."""
+    return _number(config, "gpuready_timeout", 30.0, _DAY)
+
+
+def _jobs(config: pytest.Config) -> int:
+    """Nodes at once; 0: as many as the machine takes."""
+    number = _number(config, "gpuready_jobs", 0.0, 10_000)
+    if number != int(number):
+        raise pytest.UsageError(f"{_asked(config, 'gpuready_jobs')[1]}: not a whole number")
+    return int(number)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """What judging depends on, from options and ini keys. `UsageError` for what cannot be understood."""
+    from pytest_gpuready.routes import ROUTES  # noqa: PLC0415 - it imports the views
+
+    sources: dict[str, str] = {}
+    found: dict[str, str | None] = {}
+    for name in ("routes", "handler", "containerd"):
+        value, source = _asked(config, f"gpuready_{name}")
+        found[name] = value
+        if value is not None:
+            sources[name] = source
+    words = re.split(r"[,\s]+", found["routes"] or "")
+    routes = tuple(dict.fromkeys(word for word in words if word))
+    wrong = [route for route in routes if route not in ROUTES]
+    if (wrong and routes not in (("any",), ("all",))) or (found["routes"] is not None and not routes):
+        raise pytest.UsageError(
+            f"{sources['routes']}: {', '.join(wrong) or 'nothing'}: no such route; "
+            f"there are {', '.join(ROUTES)}, or any, or all alone"
+        )
+    socket = found["containerd"]
+    if socket is not None:
+        socket = socket.removeprefix("unix://")
+        if not socket.startswith("/"):
+            raise pytest.UsageError(f"{sources['containerd']}: not an absolute path of a socket")
+    kubeconfig = config.option.gpuready_kubeconfig
+    if kubeconfig and not Path(kubeconfig).is_file():
+        raise pytest.UsageError(f"--gpuready-kubeconfig {kubeconfig}: no such file")
+    return Settings(
+        routes=routes,
+        handler=found["handler"],
+        socket=socket,
+        kubeconfig=kubeconfig,
+        sudo=bool(getattr(config.option, "sudo", False)),
+        sources=sources,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- the controller
+
+
+def hidden(text: str) -> str:
+    """The text without the passwords of host specs in it, also of those that lack their scheme."""
+    return re.sub(r"([A-Za-z0-9_.%$\\-]):(?!//)[^/\s,]*@", r"\1:***@", text)
+
+
+def command(args: Iterable[str]) -> str:
+    """The command line that made this run, to be typed again; passwords left out."""
+    return shlex.join(["pytest", *(hidden(str(arg)) for arg in args)])
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """A report that could not be written is better known before nodes are asked."""
+    if path.is_dir():
+        raise pytest.UsageError(f"{option} {path} is a directory")
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise pytest.UsageError(f"{option} {path} cannot be written: {place} is not a directory that may be written to")

@@ -1,0 +1,142 @@
+"""Fixtures for people's own tests, local and remote alike. `host` stays testinfra's, and these derive from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_gpuready.node.hosts import NodeSpec
+    from pytest_gpuready.node.transport import Options
+    from pytest_gpuready.views import Views
+    from pytest_gpuready.views.cdi import Cdi
+    from pytest_gpuready.views.containerd_config import ContainerdConfig
+    from pytest_gpuready.views.containerd_live import ContainerdLive
+    from pytest_gpuready.views.ctr import Ctr
+    from pytest_gpuready.views.driver import Driver
+    from pytest_gpuready.views.kubernetes import Kubernetes
+    from pytest_gpuready.views.nvml import Nvml
+    from pytest_gpuready.views.platform import Platform
+    from pytest_gpuready.views.toolkit import Toolkit
+
+#: The nodes asked in this run: views, and why there are none.
+_NODES: pytest.StashKey[dict[tuple[str, Options], tuple[Views, str | None]]] = pytest.StashKey()
+
+#: testinfra's ways to log in that are ssh to us.
+_SSH = {"ssh": "ssh", "safe-ssh": "ssh", "paramiko": "ssh"}
+
+
+def node_spec(host: Any) -> NodeSpec:
+    """The node that testinfra's host is. `SpecError` if there is no way of ours to it."""
+    import dataclasses  # noqa: PLC0415 - nothing is imported before a test asks
+
+    from pytest_gpuready.node.hosts import parse  # noqa: PLC0415
+
+    backend = host.backend
+    place = getattr(backend, "host", None)
+    if backend.NAME == "local":
+        return parse("local://")
+    if place is None:
+        return parse(f"{backend.NAME}://{backend.hostname}")
+    name = f"[{place.name}]" if ":" in place.name else place.name
+    spec = f"{_SSH.get(backend.NAME, backend.NAME)}://{f'{place.user}@' if place.user else ''}{name}"
+    spec += f":{place.port}" if place.port else ""
+    if getattr(backend, "timeout", None):
+        spec += f"?timeout={backend.timeout}"
+    return dataclasses.replace(parse(spec), password=place.password)
+
+
+def _views(host: Any, config: pytest.Config) -> Views:
+    """The views of testinfra's host: asked once in a run (of a worker), and not at all if the suite has asked it."""
+    from pytest_gpuready.asked import read_settings, timeout  # noqa: PLC0415 - nothing is imported before a test asks
+    from pytest_gpuready.node.hosts import SpecError  # noqa: PLC0415
+    from pytest_gpuready.node.transport import Options  # noqa: PLC0415
+    from pytest_gpuready.runner import Runner  # noqa: PLC0415
+    from pytest_gpuready.views import Views  # noqa: PLC0415
+
+    backend = host.backend
+    try:
+        spec = node_spec(host)
+    except SpecError as error:
+        pytest.fail(str(error), pytrace=False)
+    options = Options(
+        getattr(backend, "ssh_config", None),
+        getattr(backend, "ssh_identity_file", None),
+        bool(backend.sudo),
+        backend.sudo_user,
+    )
+    known = config.stash.setdefault(_NODES, {})
+    key = (spec.label, options)
+    if key not in known:
+        settings = read_settings(config)
+        suite = config.pluginmanager.get_plugin("gpuready-suite")
+        report = suite.report_on(spec.label, options) if suite is not None else None
+        if report is None:
+            report = Runner([spec], settings, options, timeout(config)).run().nodes[0]
+        # A fixture's value is what a node said, never a guess: without it there is none.
+        known[key] = (Views(report.facts, settings), None if report.reached else report.reason or "it did not answer")
+    views, reason = known[key]
+    if reason:
+        pytest.fail(f"{spec.label} could not be asked: {reason}", pytrace=False)
+    return views
+
+
+@pytest.fixture(scope="module")
+def node(host: Any, pytestconfig: pytest.Config) -> Views:
+    """All views of the host, gathered in one login: `node.named("containerd_config")`, `node.facts`."""
+    return _views(host, pytestconfig)
+
+
+@pytest.fixture(scope="module")
+def platform(node: Views) -> Platform:
+    """Distribution, package manager, kernel, programs, processes and services of the host."""
+    return cast("Platform", node.named("platform"))
+
+
+@pytest.fixture(scope="module")
+def driver(node: Views) -> Driver:
+    """The NVIDIA driver: GPUs on the bus, kernel module, libraries, device nodes, versions."""
+    return cast("Driver", node.named("driver"))
+
+
+@pytest.fixture(scope="module")
+def nvml(node: Views) -> Nvml:
+    """NVML as the host answers it: `nvml.devices` with names, UUIDs, memory, MIG."""
+    return cast("Nvml", node.named("nvml"))
+
+
+@pytest.fixture(scope="module")
+def toolkit(node: Views) -> Toolkit:
+    """The NVIDIA Container Toolkit: programs, packages, versions, configuration, the mode in force."""
+    return cast("Toolkit", node.named("toolkit"))
+
+
+@pytest.fixture(scope="module")
+def containerd_config(node: Views) -> ContainerdConfig:
+    """The configuration of containerd on disk, as the host's containerd reads it: handlers, default, CDI."""
+    return cast("ContainerdConfig", node.named("containerd_config"))
+
+
+@pytest.fixture(scope="module")
+def containerd_live(node: Views) -> ContainerdLive:
+    """The running containerd and its own words: pid, start, version, CRI status."""
+    return cast("ContainerdLive", node.named("containerd_live"))
+
+
+@pytest.fixture(scope="module")
+def ctr(node: Views) -> Ctr:
+    """The clients ctr and nerdctl: where, which version, how their --gpus works."""
+    return cast("Ctr", node.named("ctr"))
+
+
+@pytest.fixture(scope="module")
+def cdi(node: Views) -> Cdi:
+    """The CDI specs of the host and who reads them: devices, hooks, versions, conflicts."""
+    return cast("Cdi", node.named("cdi"))
+
+
+@pytest.fixture(scope="module")
+def kubernetes(node: Views) -> Kubernetes:
+    """What the host's files say of its kubelet: the runtime's endpoint, the RuntimeClass, what pods may ask for."""
+    return cast("Kubernetes", node.named("kubernetes"))

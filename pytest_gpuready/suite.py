@@ -1,0 +1,376 @@
+"""`--gpuready` as pytest runs it: the suite is collected, nodes are asked, findings are shown, reports are written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gpuready import own_checks
+from pytest_gpuready.asked import Asked, command, read
+from pytest_gpuready.collection import SHOWN, CheckItem, make_suite, mishap, misspelt, order
+from pytest_gpuready.early import EARLY
+from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.snapshot import write
+from pytest_gpuready.plugin import STDOUT, split_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from pytest_gpuready.node.transport import Options
+    from pytest_gpuready.own_checks import OwnCheck, OwnResult
+    from pytest_gpuready.report.model import NodeReport, Run
+    from pytest_gpuready.runner import Runner
+
+    _Words = tuple[str, str, str | tuple[str, dict[str, bool]]]
+
+#: What pytest calls findings that are neither passed, failed nor skipped to it: category, letter, word.
+_WORDS: dict[tuple[str, str], _Words] = {
+    ("blocked", "skipped"): ("blocked", "b", ("BLOCKED", {"yellow": True})),
+    ("warn", "passed"): ("warn", "w", ("WARN", {"yellow": True})),
+    ("not-applicable", "skipped"): ("not applicable", "-", ("N/A", {})),
+    # A failure's word is text alone: pytest 8.0 has no markup for it in its short summary.
+    ("unknown", "failed"): ("failed", "U", "UNKNOWN"),
+    ("fail", "skipped"): ("not counted", "n", ("NOT COUNTED", {})),
+    ("unknown", "skipped"): ("not counted", "n", ("NOT COUNTED", {})),
+}
+
+#: The terminal's markup for each style of a report's line.
+_STYLES: dict[str, dict[str, bool]] = {
+    "bold": {"bold": True},
+    "good": {"green": True},
+    "bad": {"red": True, "bold": True},
+    "warn": {"yellow": True},
+    "dim": {"light": True},
+}
+
+#: Exit codes that the verdict decides about; the others say that pytest itself did not come to an end.
+_ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+class SuitePlugin:
+    """One per run, and one per xdist worker, where `asked` is None: it shows what the controller found.
+
+    Where a hook is implemented twice (before and after others), the second name begins with `pytest_` too: pytest looks
+    at no others.
+    """
+
+    def __init__(self, config: pytest.Config, asked: Asked | None, nodes: list[str], select: list[str]) -> None:
+        self.config = config
+        self.asked = asked
+        self.nodes = nodes
+        self.select = select
+        self.runner: Runner | None = None
+        self.run: Run | None = None
+        #: Sentences about what went wrong on our side, for the end of the summary.
+        self.troubles: list[str] = []
+        self.interrupted: BaseException | None = None
+        self.own_failures: set[str] = set()
+        self.own_checks: list[OwnCheck] = []
+        self.own_results: list[OwnResult] = []
+        self._aside: list[Any] = []
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> SuitePlugin:
+        """Check everything that was asked for, before anything runs. `UsageError` is exit code 4."""
+        option = config.option
+        if not hasattr(option, "hosts"):
+            raise pytest.UsageError(
+                "--gpuready needs pytest-testinfra's plugin, which is switched off (-p testinfra.plugin)"
+            )
+        named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+        config.args, select = split_args(config, named)  # neither testpaths nor the current directory
+        config.args_source = pytest.Config.ArgsSource.ARGS
+        # Whatever cannot be collected of theirs, our findings are shown; and no report is a folder of files.
+        option.continue_on_collection_errors = True
+        if getattr(option, "htmlpath", None):
+            option.self_contained_html = True
+        # That the cache cannot be written is no reason to warn, nor under -W error to fail. Lines of the ini file
+        # come before those of the command line.
+        ignored = "ignore::pytest.PytestCacheWarning"
+        config.addinivalue_line("filterwarnings", ignored)
+        known = config.known_args_namespace
+        known.pythonwarnings = [*(known.pythonwarnings or ()), ignored]
+        workerinput = getattr(config, "workerinput", None)
+        if workerinput is not None:
+            given = json.loads(workerinput["gpuready"])
+            config.stash[SHOWN] = given["shown"]
+            return cls(config, None, given["nodes"], select)
+        asked = read(config)
+        nodes = [node.label for node in asked.nodes]
+        wrong = misspelt(select, nodes)
+        if wrong:
+            raise pytest.UsageError(
+                f"no such check or node: {', '.join(wrong)} (pytest --gpuready --collect-only lists the ids)"
+            )
+        return cls(config, asked, nodes, select)
+
+    # ------------------------------------------------------------------ collecting
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Put the suite before whatever else the session collects."""
+        report = yield
+        if isinstance(collector, pytest.Session) and report.passed:
+            report.result.insert(0, make_suite(collector, self.nodes, self.select))
+        return report
+
+    @pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
+    def pytest_gpuready_own_checks(self, items: list[pytest.Item]) -> None:
+        """Before anything is deselected: what is a check and is not run is unknown, not forgotten."""
+        self.own_checks = own_checks.find(items, self.nodes)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """The suite first, then a site's own checks, then the rest."""
+        suite = [item for item in items if isinstance(item, CheckItem)]
+        items[:] = [*order(suite, self.nodes), *own_checks.ordered([i for i in items if not isinstance(i, CheckItem)])]
+
+    def pytest_report_header(self) -> list[str]:
+        """How many nodes, which, and what the ini file asks for."""
+        shown = ", ".join(self.nodes[:3]) + (f" and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else "")
+        notes = self.asked.notes if self.asked is not None else ()
+        return [f"gpuready: {one_line(shown)}", *(f"gpuready: {note}" for note in notes)]
+
+    # ------------------------------------------------------------------ asking the nodes
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """With xdist the nodes are asked before its workers start, which are handed the findings."""
+        if self.config.pluginmanager.has_plugin("dsession"):
+            try:
+                self.look()
+            except KeyboardInterrupt as error:
+                # Were it raised here, pytest would end without a summary and without reports.
+                self.interrupted = error
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """xdist: hand a worker the findings."""
+        given = {"nodes": self.nodes, "shown": self._shown}
+        node.workerinput["gpuready"] = json.dumps(given)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """xdist: a worker tells which tests are checks."""
+        told = getattr(node, "workeroutput", {}).get("gpuready", "[]")
+        self.own_checks += [own for own in json.loads(told) if own not in self.own_checks]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Ask the nodes when all is collected, whatever was selected to be shown and whatever of theirs went wrong."""
+        if self.interrupted is not None:
+            raise self.interrupted
+        try:
+            result = yield
+        except (pytest.Session.Failed, pytest.Session.Interrupted):
+            self.look()
+            raise
+        self.look()
+        return result
+
+    def look(self) -> None:
+        """Gather and judge every node, once."""
+        if self.asked is None or self.runner is not None or self.config.option.collectonly:
+            return
+        from pytest_gpuready.runner import Runner  # noqa: PLC0415 - not needed by workers and --collect-only
+        from pytest_gpuready.shown import shown  # noqa: PLC0415
+
+        runner = self.runner = Runner(
+            nodes=self.asked.nodes,
+            settings=self.asked.settings,
+            options=self.asked.options,
+            timeout=self.asked.timeout,
+            jobs=self.asked.jobs,
+            save=self.asked.save,
+            command=command(self.config.invocation_params.args),
+            notes=list(self.asked.notes),
+            done=self._progress(),
+            begun=self.config.stash.get(EARLY, {}),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a user's `-W error` is about the user's code
+            try:
+                self.run = runner.run()
+            except KeyboardInterrupt:
+                self.run = self._or_trouble(runner.result)
+                raise
+            except Exception as error:  # noqa: BLE001 - an error of ours is a sentence, and no verdict is better than none
+                self.troubles.append(mishap(error))
+                self.run = self._or_trouble(runner.result)
+            finally:
+                if self.run is not None:
+                    run = self.run
+                    self.config.stash[SHOWN] = self._or_trouble(lambda: shown(run)) or {}
+
+    def _or_trouble(self, make: Callable[[], Any]) -> Any:
+        """What is made, or None and a sentence."""
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and one report lost is not all
+            self.troubles.append(mishap(error))
+            return None
+
+    def _progress(self) -> Callable[[NodeReport], None] | None:
+        """Says how far the asking has come: on a terminal as it goes, else one line."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        total = len(self.nodes)
+        if reporter is None or total == 1 or self.config.option.verbose < 0:
+            return None
+        if not reporter.isatty:
+            reporter.write_line(f"gpuready: asking {total} nodes")
+            return None
+        answered: list[str] = []
+
+        def done(report: NodeReport) -> None:
+            answered.append(report.node)
+            reporter.rewrite(f"gpuready: {len(answered)} of {total} nodes done", erase=True)
+            if len(answered) == total:
+                reporter.write_line("")
+
+        return done
+
+    def report_on(self, label: str, options: Options) -> NodeReport | None:
+        """What this run found on a node, if it asked the same node in the same way."""
+        if self.run is None or self.asked is None or self.asked.options != options:
+            return None
+        return next((node for node in self.run.nodes if node.node == label), None)
+
+    # ------------------------------------------------------------------ running and showing
+
+    @property
+    def _shown(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return self.config.stash.get(SHOWN, {})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A site's check is blocked by what it needs."""
+        if own_checks.OWN in item.stash:
+            blocked_by = own_checks.blocked_now(item, self._shown, self.own_results)
+            if blocked_by:
+                item.stash[own_checks.BLOCKED] = blocked_by
+                pytest.skip(f"blocked by {', '.join(blocked_by)}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Carry what was found to whoever reports, and the place of a skip to where the check is."""
+        report: Any = yield
+        if isinstance(item, CheckItem):
+            found = item.shown
+            report.gpuready_status = found.status
+            if report.skipped and isinstance(report.longrepr, tuple):
+                report.longrepr = (item.location[0], 0, found.reason)
+        elif own_checks.OWN in item.stash:
+            report.gpuready_own = own_checks.result(item, report)
+            if item.stash.get(own_checks.BLOCKED, ()):
+                report.gpuready_status = "blocked"
+        return report  # type: ignore[no-any-return]
+
+    def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> _Words | None:
+        """blocked, warn, not applicable, unknown and not counted have words of their own."""
+        status = getattr(report, "gpuready_status", None)
+        if status is None or (report.when != "call" and not report.skipped):
+            return None
+        return _WORDS.get((status, report.outcome))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember what became of a site's checks, and count what failed among people's other tests."""
+        if hasattr(report, "gpuready_own"):
+            if report.gpuready_own is not None:
+                self.own_results.append(report.gpuready_own)
+        elif report.failed and not hasattr(report, "gpuready_status"):
+            self.own_failures.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module of theirs that cannot be collected is a failure of theirs; if it is of ours, nothing is proven."""
+        if report.failed and isinstance(report.longrepr, str) and (report.nodeid + "/").startswith("gpuready/"):
+            self.troubles.append(report.longrepr)
+        elif report.failed:
+            self.own_failures.add(report.nodeid)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, as opposed to --stepwise and its like, which end what is shown and not the run."""
+        if not isinstance(excinfo.value, pytest.Session.Interrupted):
+            self.interrupted = excinfo.value
+
+    # ------------------------------------------------------------------ the end
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Reports are written; the exit code is the verdict's, and people's own failures make it 1 too."""
+        if self.asked is None:
+            self.config.workeroutput["gpuready"] = json.dumps(self.own_checks)  # type: ignore[attr-defined]
+            return
+        if self.runner is None:
+            return
+        if self.run is not None:
+            run = self.run
+            added = self._or_trouble(lambda: own_checks.add(run, self.own_checks, self.own_results))
+            self.run = run if added is None else added
+            self._write_json(self.asked.json, self.run)
+        stopped = exitstatus == pytest.ExitCode.INTERRUPTED and self.interrupted is None
+        if exitstatus in _ENDED or stopped:
+            ready = self.run is not None and self.run.verdict == "ready"
+            good = ready and not self.own_failures and not self.troubles
+            session.exitstatus = pytest.ExitCode.OK if good else pytest.ExitCode.TESTS_FAILED
+
+    def _write_json(self, path: str | None, run: Run) -> None:
+        from pytest_gpuready.report.json import dumps  # noqa: PLC0415 - only where it is asked for
+
+        text = self._or_trouble(lambda: dumps(run)) if path else None
+        if path is None or text is None:
+            return
+        try:
+            if path == "-":
+                stdout = self.config.stash.get(STDOUT, sys.stdout)
+                stdout.write(text)
+                stdout.flush()
+            else:
+                write(Path(path), text)
+        except OSError as error:
+            self.troubles.append(f"the JSON report could not be written to {path}: {error.strerror}")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
+    def pytest_gpuready_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+        """The summary, after everything of pytest's: roots first, routes, and at the end what to type.
+
+        It tells each failure in full, so pytest's own FAILURES are left to people's tests, unless --tb asks for them.
+        """
+        failed = terminalreporter.stats.get("failed", [])
+        if self.config.option.tbstyle == "auto" and self.run is not None:
+            self._aside = list(failed)
+            failed[:] = [report for report in failed if not hasattr(report, "gpuready_status")]
+        yield
+        if self.runner is None:
+            return
+        verbosity = self.config.option.verbose
+        if verbosity >= 0:
+            terminalreporter.write_sep("=", "gpuready")
+        if self.run is not None and self._or_trouble(lambda: self._write_lines(terminalreporter, verbosity)) is None:
+            session: Any = self.config.pluginmanager.get_plugin("session")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for trouble in dict.fromkeys(self.troubles):
+            terminalreporter.write_line(f"gpuready: {trouble}", red=True, bold=True)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Between FAILURES and the short summary: the latter names our failures, ids to be pasted."""
+        if self._aside:
+            terminalreporter.stats["failed"][:] = self._aside
+            self._aside = []
+
+    def _write_lines(self, reporter: pytest.TerminalReporter, verbosity: int) -> bool:
+        from pytest_gpuready.report.terminal import lines  # noqa: PLC0415 - only where there is a terminal
+
+        assert self.run is not None  # noqa: S101 - the caller looked
+        width = min(shutil.get_terminal_size().columns, 80) if reporter.isatty else 80
+        page = lines(self.run, width=width, verbosity=verbosity, own_failures=len(self.own_failures))
+        for line in page:
+            reporter.write_line(line.text, **_STYLES.get(line.style, {}))
+        return True
