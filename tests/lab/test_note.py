@@ -1,4 +1,4 @@
-"""The note's containerd conditions, each alone, on a real containerd: the only root, and the remedy, typed, mends it."""
+"""The note's containerd conditions, each alone, on a real containerd: the only root; the remedy, typed, mends it."""
 
 from __future__ import annotations
 
@@ -53,10 +53,8 @@ def runtime_missing(node: Node) -> None:
 
 def cri_disabled(node: Node) -> None:
     """CRI is among the disabled plugins, as in Docker's package."""
-    node.run(
-        f"""sed -i '/^disabled_plugins/d' {CONFIG} && sed -i '1i disabled_plugins = ["io.containerd.grpc.v1.cri"]' {CONFIG}""",
-        check=True,
-    )
+    line = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
+    node.run(f"sed -i '/^disabled_plugins/d' {CONFIG} && sed -i '1i {line}' {CONFIG}", check=True)
     node.restart_containerd()
 
 
@@ -125,7 +123,7 @@ def test_a_dead_daemon_with_broken_files_is_blocked_by_the_files(lab_node: Node)
 
 
 def test_looking_once_is_one_login(healthy_node: Node) -> None:
-    """sshd's journal counts the logins of one judgement."""
+    """The journal of sshd counts the logins of one judgement."""
     count = "journalctl -u ssh --no-pager -o cat | grep -c 'Accepted publickey' || true"
     before = int(healthy_node.run(count, check=True).stdout.strip() or 0)
     judged(healthy_node)
