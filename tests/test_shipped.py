@@ -18,6 +18,16 @@ def test_a_shipped_snapshot_is_what_its_node_says(name: str) -> None:
     assert shipped()[name].read_text("utf-8") == nodes.text(name)
 
 
+def test_a_real_machine_with_a_cdi_spec_is_ready_for_the_routes_through_cdi() -> None:
+    """The snapshot of a real H200 with Debian's containerd and no toolkit: what needs the toolkit is not ready."""
+    facts = read("h200")[0]
+    report = judge(facts, Settings(routes=("ctr-cdi", "cri-cdi")))
+    assert report.verdict == "ready"
+    assert report.findings["driver.nvml-answers"].status == "pass"
+    assert report.routes["ctr-gpus"].roots == ("toolkit.container-cli",)
+    assert judge(facts, Settings()).verdict == "not-ready"
+
+
 def test_the_ready_node_is_ready() -> None:
     assert judge(read("ready")[0], Settings()).verdict == "ready"
 
