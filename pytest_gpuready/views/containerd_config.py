@@ -28,6 +28,8 @@ from pytest_gpuready.views.handlers import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tomlkit import TOMLDocument
+
     from pytest_gpuready.containerd.model import Ineffective, Loaded
     from pytest_gpuready.containerd_api.answers import CriStatus
     from pytest_gpuready.node.facts import Request
@@ -257,6 +259,24 @@ class ContainerdConfig(View):
             for number, line in enumerate(lines[first - 1 : where.line + around], first)
         ]
         return (Evidence(str(where), "\n".join(shown)),) if shown else ()
+
+    def document(self, path: str | None = None) -> TOMLDocument:
+        """The main file, or another that is read, as it is written: a tomlkit document, comments kept.
+
+        For tests of what stands in a file; what containerd makes of it is `loaded`. `Undetermined` where the file is
+        not there or tomlkit cannot read it (it refuses some that containerd takes: tomlkit issue 571).
+        """
+        import tomlkit  # noqa: PLC0415 - 30 ms that only this needs
+        from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+        place = path or self.path
+        text = self.facts.text(config_file(place))
+        if text is None:
+            raise Undetermined(f"{place} is not there")
+        try:
+            return tomlkit.parse(text)
+        except TOMLKitError as error:
+            raise Undetermined(f"{place}: tomlkit cannot read it: {one_line(str(error), 200)}") from None
 
     @property
     def cdi_enabled(self) -> bool:

@@ -94,3 +94,18 @@ def test_what_was_refused_or_never_looked_at_is_said_so() -> None:
         _ = view(healthy(SimNode()).deny(CONFIG)).loaded
     with pytest.raises(Undetermined):
         _ = Views(Facts("x")).get(ContainerdConfig).loaded
+
+
+def test_a_file_is_had_as_it_is_written_comments_kept() -> None:
+    """For people's own tests of what stands in it."""
+    written = "# ours\n" + config("1.7.24")
+    document = view(healthy(SimNode(), text=written)).document()
+    assert document.as_string() == written
+    assert document["version"] == 2
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "is not there"), ("no TOML", "tomlkit cannot read it")])
+def test_a_file_that_is_not_there_or_no_toml_is_undetermined(text: str | None, why: str) -> None:
+    node = SimNode() if text is None else SimNode().put(CONFIG, text)
+    with pytest.raises(Undetermined, match=why):
+        view(node).document()
