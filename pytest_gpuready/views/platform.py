@@ -293,7 +293,8 @@ class Platform(View):
         if text is None:
             raise Undetermined("the list of processes cannot be had")
         own = self._identity.get("pidns", "")
-        every = [self._process(block) for block in re.split(r"^pid ", text, flags=re.MULTILINE)[1:]]
+        blocks = re.split(r"^pid ", text, flags=re.MULTILINE)[1:]
+        every = [self._process(block) for block in blocks if "gone" not in block.splitlines()]
         # A container may run a containerd of its own (kind, a CI job): it is not this node's.
         return [process for process in every if not process.pidns or not own or process.pidns == own]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +33,8 @@ from tests.support.containerd import healthy
 from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_gpuready.node.facts import Request
 
 
@@ -228,3 +233,28 @@ def test_garbage_raises_nothing_but_the_three(garbage: dict[int, bytes]) -> None
 
 def test_every_view_has_its_name() -> None:
     assert {"platform", "ctr", "containerd_live", "containerd_config", "handler_binary"} <= set(VIEWS)
+
+
+def test_a_process_that_ended_while_it_was_looked_at_is_not_there() -> None:
+    """Its environment could not be read, and that is no refusal."""
+    node = SimNode()
+    node.answer(("list of processes",), "pid 608\ncomm containerd\nexe?\nenviron?\ngone\npid 9\ncomm kubelet\n")
+    assert [process.pid for process in platform(node).processes] == [9]
+
+
+def test_the_script_tells_processes_that_have_ended_from_those_that_run(tmp_path: Path) -> None:
+    """A zombie called containerd: it has a place in /proc, and nobody reads its environment."""
+    program = tmp_path / "containerd"
+    shutil.copy("/bin/sleep", program)
+    running = subprocess.Popen([program, "60"])
+    ended = subprocess.Popen([program, "0"])
+    try:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        done = subprocess.run(["sh", "-c", PROCESS_LIST.body, "sh"], capture_output=True, text=True, check=True)
+    finally:
+        running.kill()
+        running.wait()
+        ended.wait()
+    blocks = {block.split("\n", 1)[0]: block.splitlines() for block in done.stdout.split("pid ")[1:]}
+    assert "gone" in blocks[str(ended.pid)]
+    assert "gone" not in blocks[str(running.pid)]
