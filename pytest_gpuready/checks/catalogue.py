@@ -58,7 +58,19 @@ class Check:
         """The docstring's sections by head."""
         text = inspect.getdoc(self.func) or ""
         parts = re.split(rf"^({'|'.join(HEADS)}):", text, flags=re.MULTILINE)
-        return {head: inspect.cleandoc(body) for head, body in zip(parts[1::2], parts[2::2], strict=True)}
+        return {head: _sentence(inspect.cleandoc(body)) for head, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+#: Names that stay as they are at the beginning of a sentence.
+_NAMES = frozenset(
+    {"containerd", "ctr", "ctd", "nerdctl", "runc", "crun", "systemd", "systemctl", "ssh", "nouveau", "sudo", "toolkit"}
+)
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital where a word, and no name or path, begins it."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return text[:1].upper() + text[1:] if first.isalpha() and first not in _NAMES else text
 
 
 _registered: dict[str, Check] = {}
