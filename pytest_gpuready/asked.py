@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -48,7 +48,7 @@ def read(config: pytest.Config) -> Asked:
     option = config.option
     wanted = specs(config)
     try:
-        nodes = tuple(parse_all(wanted or ["local://"]))
+        nodes = tuple(_looked_up(config, parse_all(wanted or ["local://"])))
     except SpecError as error:
         raise pytest.UsageError(hidden(str(error))) from None
     if not nodes:
@@ -113,6 +113,21 @@ def _lines(config: pytest.Config, path: str) -> Iterable[str]:
             yield spec
 
 
+def _looked_up(config: pytest.Config, nodes: list[NodeSpec]) -> list[NodeSpec]:
+    """The nodes with what stands in an inventory found there."""
+    if all(node.scheme != "ansible" for node in nodes):
+        return nodes
+    from pytest_gpuready.backends import Inventory, resolved  # noqa: PLC0415 - it reads testinfra's
+
+    option = config.option
+    return resolved(
+        nodes,
+        Inventory(
+            option.ansible_inventory, option.ssh_config, option.ssh_identity_file, force=bool(option.force_ansible)
+        ),
+    )
+
+
 def share_hosts(config: pytest.Config, wanted: Sequence[str]) -> None:
     """Let testinfra's `host` fixture know the same nodes: sets expanded, the file's, and snapshots.
 
@@ -128,14 +143,18 @@ def share_hosts(config: pytest.Config, wanted: Sequence[str]) -> None:
                 singles.update(dict.fromkeys([part] if part.startswith("ansible://") else expand(part)))
     except SpecError as error:
         raise pytest.UsageError(hidden(str(error))) from None
-    snapshot = "snapshot://"
-    give_hosts(
-        config,
-        ",".join(
-            f"{snapshot}{quote(single[len(snapshot) :], safe='')}" if single.startswith(snapshot) else single
-            for single in singles
-        ),
-    )
+    give_hosts(config, ",".join(_quoted(single) for single in singles))
+
+
+def _quoted(single: str) -> str:
+    """A spec whose place testinfra takes whole: it ends a place at the first slash."""
+    scheme, mark, rest = single.partition("://")
+    if scheme == "snapshot":
+        return f"{scheme}{mark}{quote(rest, safe='')}"
+    if scheme == "chroot":
+        path, query, options = rest.partition("?")
+        return f"{scheme}{mark}{quote(unquote(path), safe='')}{query}{options}"
+    return single
 
 
 def give_hosts(config: pytest.Config, hosts: str) -> None:
@@ -143,6 +162,8 @@ def give_hosts(config: pytest.Config, hosts: str) -> None:
     import testinfra.backend  # type: ignore[import-untyped,unused-ignore] # noqa: PLC0415 - its plugin has it loaded
 
     testinfra.backend.BACKENDS.setdefault("snapshot", "pytest_gpuready.snapshot_backend.SnapshotBackend")
+    if "chroot://" in hosts:
+        testinfra.backend.BACKENDS["chroot"] = "pytest_gpuready.chroot_backend.ChrootBackend"
     config.option.hosts = hosts
 
 

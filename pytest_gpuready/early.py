@@ -35,7 +35,7 @@ def connect(config: pytest.Config) -> None:
     if not hosts or config.option.collectonly or hasattr(config, "workerinput"):
         return
     try:
-        nodes = [node for node in parse_all([hosts]) if node.scheme == "ssh"]
+        nodes = [node for node in parse_all([hosts]) if node.scheme in ("ssh", "paramiko")]
     except SpecError:
         return
     shells = {node.label: Shell(node, options(config)) for node in nodes[:MOST]}

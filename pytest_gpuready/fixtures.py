@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_gpuready.node.hosts import NodeSpec
     from pytest_gpuready.node.transport import Options
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.cdi import Cdi
@@ -23,33 +22,11 @@ if TYPE_CHECKING:
 #: The nodes asked in this run: views, and why there are none.
 _NODES: pytest.StashKey[dict[tuple[str, Options], tuple[Views, str | None]]] = pytest.StashKey()
 
-#: testinfra's ways to log in that are ssh to us.
-_SSH = {"ssh": "ssh", "safe-ssh": "ssh", "paramiko": "ssh"}
-
-
-def node_spec(host: Any) -> NodeSpec:
-    """The node that testinfra's host is. `SpecError` if there is no way of ours to it."""
-    import dataclasses  # noqa: PLC0415 - nothing is imported before a test asks
-
-    from pytest_gpuready.node.hosts import parse  # noqa: PLC0415
-
-    backend = host.backend
-    place = getattr(backend, "host", None)
-    if backend.NAME == "local":
-        return parse("local://")
-    if place is None:
-        return parse(f"{backend.NAME}://{backend.hostname}")
-    name = f"[{place.name}]" if ":" in place.name else place.name
-    spec = f"{_SSH.get(backend.NAME, backend.NAME)}://{f'{place.user}@' if place.user else ''}{name}"
-    spec += f":{place.port}" if place.port else ""
-    if getattr(backend, "timeout", None):
-        spec += f"?timeout={backend.timeout}"
-    return dataclasses.replace(parse(spec), password=place.password)
-
 
 def _views(host: Any, config: pytest.Config) -> Views:
     """The views of testinfra's host: asked once in a run (of a worker), and not at all if the suite has asked it."""
     from pytest_gpuready.asked import read_settings, timeout  # noqa: PLC0415 - nothing is imported before a test asks
+    from pytest_gpuready.backends import node_spec  # noqa: PLC0415
     from pytest_gpuready.node.hosts import SpecError  # noqa: PLC0415
     from pytest_gpuready.node.transport import Options  # noqa: PLC0415
     from pytest_gpuready.runner import Runner  # noqa: PLC0415

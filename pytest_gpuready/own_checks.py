@@ -94,7 +94,7 @@ def _own(item: pytest.Function, marker: pytest.Mark, node: str) -> OwnCheck:
 
 
 def _node(item: pytest.Function, nodes: Sequence[str]) -> str | None:
-    from pytest_gpuready.fixtures import node_spec  # noqa: PLC0415 - nothing is imported before a test asks
+    from pytest_gpuready.backends import node_spec  # noqa: PLC0415 - nothing is imported before a test asks
     from pytest_gpuready.node.hosts import SpecError  # noqa: PLC0415
 
     callspec = getattr(item, "callspec", None)

@@ -196,7 +196,9 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_gpuready.asked import give_hosts  # noqa: PLC0415 - loaded only when asked for
 
         give_hosts(config, workerinput["gpuready_hosts"])
-    elif not config.option.gpuready and (config.option.gpuready_hosts_file or "snapshot://" in hosts or "[" in hosts):
+    elif not config.option.gpuready and (
+        config.option.gpuready_hosts_file or any(words in hosts for words in ("snapshot://", "chroot://", "["))
+    ):
         from pytest_gpuready.asked import share_hosts, specs  # noqa: PLC0415 - loaded only when asked for
 
         share_hosts(config, specs(config))
@@ -213,5 +215,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist: a worker need not read the hosts again, and could not where they came from standard input."""
     option = node.config.option
-    if option.gpuready_hosts_file or option.gpuready or "snapshot://" in (getattr(option, "hosts", None) or ""):
+    hosts = getattr(option, "hosts", None) or ""
+    if option.gpuready_hosts_file or option.gpuready or "snapshot://" in hosts or "chroot://" in hosts:
         node.workerinput["gpuready_hosts"] = option.hosts

@@ -1,6 +1,7 @@
 """Host specs: what `--hosts` and `--gpuready-hosts-file` name, checked before anything runs.
 
-A spec is testinfra's (`ssh://user@host:port?timeout=3`) or `snapshot://FILE`. Number sets such as `[001-512]` and
+A spec is testinfra's (`ssh://user@host:port?timeout=3`, `docker://NAME`, `kubectl://POD?namespace=NS` ...) or
+`snapshot://FILE`. Number sets such as `[001-512]` and
 `[1,3-5,10-90/10]` expand (a set holding `:` is an IPv6 address); commas inside brackets do not split. A password's own
 commas, brackets and slashes are written as %2C, %5B, %2F.
 """
@@ -9,17 +10,39 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from pytest_gpuready.node.clean import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Most nodes that one set may expand to: a typo must not become a million logins.
 SET_LIMIT = 100_000
 
-SCHEMES = ("local", "ssh", "snapshot")
+#: Programs that run a command inside something on this machine or in a cluster, by scheme.
+CONTAINERS = ("docker", "podman", "lxc", "kubectl", "openshift")
 
-#: What may stand after the `?` of a spec: testinfra's keys for ssh, the others being none of ours.
+SCHEMES = ("local", "ssh", "paramiko", *CONTAINERS, "chroot", "ansible", "snapshot")
+
+#: What may stand after the `?` of a spec: testinfra's keys, the others being none of ours.
 OPTIONS = ("sudo", "sudo_user", "timeout", "controlpersist", "ssh_config", "ssh_identity_file")
+
+#: The same where sudo is all there is to choose, and what names a pod's place: two of them are two nodes.
+_INSIDE = ("sudo", "sudo_user")
+POD = ("namespace", "container", "context", "kubeconfig")
+_KEYS = {
+    **dict.fromkeys(("docker", "podman", "lxc", "chroot"), _INSIDE),
+    **dict.fromkeys(("kubectl", "openshift"), (*_INSIDE, *POD)),
+    "ansible": (*OPTIONS, "ansible_inventory", "force_ansible"),
+}
+
+#: Schemes of testinfra that there is no way of ours for, and why.
+_REFUSED = {
+    "salt": "Salt runs each command as a job of its own, without a shell to keep; name the minion by ssh://",
+    "winrm": "no node that runs containerd's Linux containers is reached by WinRM",
+}
 
 
 class SpecError(ValueError):
@@ -41,7 +64,7 @@ class NodeSpec:
 
     @property
     def path(self) -> str:
-        """The file of a snapshot."""
+        """The file of a snapshot, the folder of a chroot."""
         return self.host
 
 
@@ -62,7 +85,7 @@ def expand(text: str) -> list[str]:
     """All specs that a spec with number sets stands for, in the order of the numbers, leading zeros kept."""
     place = text.rfind("@") + 1
     head, tail = text[:place], text[place:]
-    return [head + one for one in _expand(tail, text, strict=not text.startswith("snapshot://"))]
+    return [head + one for one in _expand(tail, text, strict=not text.startswith(("snapshot://", "chroot://")))]
 
 
 def _expand(text: str, spec: str, *, strict: bool) -> list[str]:
@@ -96,15 +119,28 @@ def parse(text: str) -> NodeSpec:
     if "://" not in text:
         raise SpecError(f"{shown!r} names no transport; for a login over SSH write ssh://{shown}")
     scheme, _, rest = text.partition("://")
+    if scheme in _REFUSED:
+        raise SpecError(f"{shown!r}: {scheme}:// is not supported: {_REFUSED[scheme]}")
     if scheme not in SCHEMES:
         there = ", ".join(f"{known}://" for known in SCHEMES)
         raise SpecError(f"{shown!r}: unknown transport{f' {scheme!r}' if scheme.isalnum() else ''}; there are {there}")
     if scheme == "local":
-        return NodeSpec(text, "local", "local", options=_options(rest.partition("?")[2], shown))
+        return NodeSpec(text, "local", "local", options=_options(rest.partition("?")[2], shown, scheme))
     if scheme == "snapshot":
         if not rest:
             raise SpecError("snapshot:// names no file; write snapshot://FILE")
         return NodeSpec(text, clean(text), "snapshot", host=rest)
+    if scheme == "chroot":
+        return _folder(text, shown)
+    if scheme == "ansible":
+        return _pattern(text, shown)
+    if scheme in CONTAINERS:
+        return _container(text, scheme, shown)
+    return _login(text, scheme, shown)
+
+
+def _login(text: str, scheme: str, shown: str) -> NodeSpec:
+    """A host that is logged in to over SSH."""
     # No message below repeats a part of the text: what looks like a port may be half a password.
     try:
         parts = urlsplit(text)
@@ -130,14 +166,60 @@ def parse(text: str) -> NodeSpec:
         raise SpecError(f"{shown!r}: a host spec has no path; a password's own / and # are written as %2F and %23")
     label = f"{scheme}://{f'{user}@' if user else ''}{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
     password = unquote(parts.password) if parts.password else None
-    return NodeSpec(text, label, scheme, host, user, password, port, _options(parts.query, shown))
+    return NodeSpec(text, label, scheme, host, user, password, port, _options(parts.query, shown, scheme))
 
 
-def _options(query: str, shown: str) -> tuple[tuple[str, str], ...]:
+def _container(text: str, scheme: str, shown: str) -> NodeSpec:
+    """`[user@]NAME`, as testinfra takes it: the name can be no option of the program that it is given to."""
+    place, _, query = text.partition("://")[2].partition("?")
+    user, at, name = place.rstrip("/").rpartition("@")
+    if scheme in ("kubectl", "openshift", "lxc") and at:
+        raise SpecError(f"{shown!r}: {scheme} takes no user; --sudo-user names one")
+    if at and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?|\d+:\d+", user, re.ASCII):
+        raise SpecError(f"{shown!r}: what stands before the @ is no user name or UID:GID")
+    # lxc: a name may have its server before it, REMOTE:NAME.
+    remote = r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*:)?" if scheme == "lxc" else ""
+    if not re.fullmatch(rf"{remote}[A-Za-z0-9][A-Za-z0-9_.-]*", name, re.ASCII):
+        what = "pod" if scheme in ("kubectl", "openshift") else "container"
+        raise SpecError(f"{shown!r} holds no name of a {what}")
+    options = _options(query, shown, scheme)
+    return NodeSpec(
+        text, container_label(scheme, name, user, dict(options)), scheme, name, user or None, None, None, options
+    )
+
+
+def container_label(scheme: str, name: str, user: str | None, options: Mapping[str, str]) -> str:
+    """The name of a container or pod in reports; a spec again."""
+    where = urlencode([(key, options[key]) for key in POD if options.get(key)], safe="/:@~")
+    return clean(f"{scheme}://{f'{user}@' if user else ''}{name}{f'?{where}' if where else ''}")
+
+
+def _folder(text: str, shown: str) -> NodeSpec:
+    """`chroot:///PATH`. As for testinfra, whose place of a spec ends at the first slash, slashes may be %2F."""
+    rest, _, query = text.partition("://")[2].partition("?")
+    path = unquote(rest)
+    if not path.startswith("/") or not path.isprintable():
+        raise SpecError(f"{shown!r} holds no absolute path; write chroot:///PATH")
+    return NodeSpec(text, f"chroot://{path}", "chroot", host=path, options=_options(query, shown, "chroot"))
+
+
+def _pattern(text: str, shown: str) -> NodeSpec:
+    """A host, group or pattern of an inventory, to be looked up there: see `pytest_gpuready.backends`."""
+    pattern, _, query = text.partition("://")[2].partition("?")
+    pattern = pattern.rstrip("/") or "all"
+    if not re.fullmatch(r"[A-Za-z0-9_*\[!][A-Za-z0-9_.*\[\]!:-]*", pattern, re.ASCII):
+        raise SpecError(f"{shown!r} holds no name or pattern of an inventory")
+    return NodeSpec(text, f"ansible://{pattern}", "ansible", host=pattern, options=_options(query, shown, "ansible"))
+
+
+def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]:
     options = tuple(parse_qsl(query, keep_blank_values=True))
+    keys = _KEYS.get(scheme, OPTIONS)
     for key, value in options:
-        if key not in OPTIONS:
-            raise SpecError(f"{shown!r}: unknown option {clean(key)!r}; there are {', '.join(OPTIONS)}")
+        if key not in keys:
+            raise SpecError(f"{shown!r}: unknown option {clean(key)!r}; there are {', '.join(keys)}")
+        if "\0" in value:
+            raise SpecError(f"{shown!r}: {key} holds a NUL")
         if key in ("timeout", "controlpersist") and not re.fullmatch(r"0*[1-9]\d{0,5}", value, re.ASCII):
             raise SpecError(f"{shown!r}: {key} wants a number of seconds, not {clean(value)!r}")
     return options
@@ -148,7 +230,8 @@ def parse_all(texts: list[str]) -> list[NodeSpec]:
     nodes: dict[str, NodeSpec] = {}
     for text in texts:
         for part in split(text):
-            for single in expand(part):
+            # In an inventory's own patterns brackets mean something else.
+            for single in [part] if part.startswith("ansible://") else expand(part):
                 node = parse(single)
                 nodes.setdefault(node.label, node)
     return list(nodes.values())

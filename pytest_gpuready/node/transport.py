@@ -1,7 +1,8 @@
 """Transports: a shell on a node, once per node, that takes one script per round.
 
-`Shell` is a program (sh here, ssh to there) whose standard input is the node's sh; the rounds share it, so a node sees
-one login. A spec means what it means to testinfra (user, port, ssh_config, identity, time-out, sudo).
+`Shell` is a program (sh here, ssh to there, docker exec into a container) whose standard input is the node's sh; the
+rounds share it, so a node sees one login. A spec means what it means to testinfra (user, port, ssh_config, identity,
+time-out, sudo).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_gpuready.node.clean import clean
+from pytest_gpuready.node.inside import INSIDE, by_paramiko
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,9 +87,13 @@ def argv(node: NodeSpec, options: Options, command: str) -> tuple[list[str], dic
     """
     if node.scheme == "local":
         return ["sh", "-c", command], {}
+    if node.scheme in INSIDE:
+        return INSIDE[node.scheme](node, command), {}
     asked = dict(node.options)
     config = asked.get("ssh_config") or options.ssh_config
     identity = asked.get("ssh_identity_file") or options.ssh_identity_file
+    if node.scheme == "paramiko":
+        return by_paramiko(node, config, identity, command)
     line = ["ssh", "-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=2"]
     line += ["-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no"]
     environment = {"SSH_ASKPASS_REQUIRE": "never"}
@@ -106,6 +112,8 @@ def argv(node: NodeSpec, options: Options, command: str) -> tuple[list[str], dic
         line += ["-o", f"User={node.user}"]
     if node.port:
         line += ["-o", f"Port={node.port}"]
+    # An inventory's own (ssh_common_args); no spec can hold them.
+    line += shlex.split(asked.get("ssh_extra_args", ""))
     return [*line, "--", node.host, command], environment
 
 

@@ -91,6 +91,29 @@ class TestParse:
         assert parse("local://") == NodeSpec("local://", "local", "local")
         assert parse("local://?sudo=true").options == (("sudo", "true"),)
 
+    @pytest.mark.parametrize(
+        ("text", "label", "host", "user"),
+        [
+            ("docker://box", "docker://box", "box", None),
+            ("docker://1000:1000@box?sudo=true", "docker://1000:1000@box", "box", "1000:1000"),
+            ("podman://Web.1", "podman://Web.1", "Web.1", None),
+            ("lxc://far:box", "lxc://far:box", "far:box", None),
+            ("kubectl://p?container=c&namespace=n", "kubectl://p?namespace=n&container=c", "p", None),
+            ("kubectl://p?kubeconfig=~/k&sudo=true", "kubectl://p?kubeconfig=~/k", "p", None),
+            ("openshift://p/", "openshift://p", "p", None),
+            ("chroot:///srv/a b[x]?sudo=true", "chroot:///srv/a b[x]", "/srv/a b[x]", None),
+            ("chroot://%2Fsrv", "chroot:///srv", "/srv", None),
+            ("ansible://", "ansible://all", "all", None),
+            ("ansible://gpu[12]*", "ansible://gpu[12]*", "gpu[12]*", None),
+            ("paramiko://u@N1:22", "paramiko://u@N1:22", "N1", "u"),
+        ],
+    )
+    def test_other_transports(self, text: str, label: str, host: str, user: str | None) -> None:
+        """Two containers of one pod are two nodes; a label is a spec again."""
+        (node,) = parse_all([text])
+        assert (node.label, node.host, node.user) == (label, host, user)
+        assert parse_all([label])[0].label == label
+
     def test_a_snapshot_is_a_file(self) -> None:
         node = parse("snapshot:///tmp/a b?.json")
         assert (node.label, node.path) == ("snapshot:///tmp/a b?.json", "/tmp/a b?.json")
@@ -104,7 +127,24 @@ class TestParse:
         [
             ("gpu001", "write ssh://gpu001"),
             ("shh://n1", "unknown transport 'shh'"),
-            ("docker://c", "unknown transport 'docker'"),
+            ("telnet://c", "unknown transport 'telnet'"),
+            ("salt://minion", "salt:// is not supported: Salt runs each command as a job of its own"),
+            ("winrm://w", "winrm:// is not supported"),
+            ("docker://", "no name of a container"),
+            ("docker://--privileged", "no name of a container"),
+            ("docker://-u@c", "no user name"),
+            ("docker://u:canary@c", "no user name or UID:GID"),
+            ("docker://a/b", "no name of a container"),
+            ("podman://c?namespace=x", "unknown option 'namespace'"),
+            ("kubectl://-p", "no name of a pod"),
+            ("kubectl://u@p", "takes no user"),
+            ("kubectl://p?namespace=%00", "holds a NUL"),
+            ("openshift://p;id", "no name of a pod"),
+            ("lxc://-r:c", "no name of a container"),
+            ("chroot://srv", "no absolute path"),
+            ("chroot:///a%00b", "no absolute path"),
+            ("ansible://-x", "no name or pattern"),
+            ("ansible://$(id)", "no name or pattern"),
             ("snapshot://", "names no file"),
             ("ssh://", "names no host"),
             ("ssh://u@", "names no host"),

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import testinfra.backend
 
 from pytest_gpuready.asked import share_hosts
 from pytest_gpuready.node.snapshot import read
@@ -115,12 +116,26 @@ def test_testinfras_host_can_run_nothing_on_a_snapshot(run: Pytest) -> None:
     assert "is a recorded node: testinfra's `host` can run nothing there" in text
 
 
-def test_a_transport_that_we_have_not_is_a_sentence(run: Pytest) -> None:
-    """chroot:// is testinfra's; its tests go on as they did, and ours say what they cannot do."""
-    run.file("test_theirs.py", "def test_one(host):\n    pass\ndef test_two(platform):\n    pass\n")
-    result = run.raw("--hosts", "chroot:///srv")
+def test_a_transport_that_we_have_not_is_a_sentence(run: Pytest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that somebody has added to testinfra: its tests go on as they did, and ours say what they cannot do."""
+    monkeypatch.setitem(testinfra.backend.BACKENDS, "telnet", "test_theirs.Telnet")
+    run.file(
+        "test_theirs.py",
+        "from testinfra.backend.local import LocalBackend\n"
+        "class Telnet(LocalBackend):\n    NAME = 'telnet'\n"
+        "    def __init__(self, name, **kw):\n        super().__init__(name, **kw)\n        self.hostname = name\n"
+        "def test_one(host):\n    pass\ndef test_two(platform):\n    pass\n",
+    )
+    result = run.raw("--hosts", "telnet://srv")
     assert "1 passed, 1 error" in result.out
-    assert "unknown transport 'chroot'" in result.out
+    assert "unknown transport 'telnet'" in result.out
+
+
+def test_a_transport_that_leads_nowhere_is_a_sentence(run: Pytest) -> None:
+    run.file("test_theirs.py", "def test_one(host):\n    pass\ndef test_two(platform):\n    pass\n")
+    result = run.raw("--hosts", "chroot:///nowhere")
+    assert "1 passed, 1 error" in result.out
+    assert "chroot:///nowhere could not be asked: chroot: " in result.out
 
 
 def test_this_machine_is_asked_without_hosts(run: Pytest) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import testinfra
 
+from pytest_gpuready.backends import node_spec
 from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.collection import item_label, labels
-from pytest_gpuready.fixtures import node_spec
 from pytest_gpuready.node.hosts import parse
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ class _Host:
 
 
 @pytest.mark.parametrize(
-    "spec", ["local://", "ssh://root@n1:2222", "ssh://n1", "ssh://[fe80::1]:22", "ssh://root:pass%40word@n1?timeout=3"]
-)
+    "spec", ["local://", "ssh://root@n1:2222", "ssh://n1", "ssh://[fe80::1]:22", "ssh://root:pass%40word@n1?timeout=3",
+     "paramiko://root@n1:22", "docker://u@c", "podman://c", "lxc://c", "kubectl://p?namespace=n&container=c&context=x",
+     "openshift://p?kubeconfig=/k%20x"],
+)  # fmt: skip
 def test_testinfras_host_is_the_node_of_the_same_spec(spec: str) -> None:
     """What a test's `host` is and what the suite judges have one label, one password, one place."""
     found, meant = node_spec(testinfra.get_host(spec)), parse(spec)
@@ -146,9 +148,9 @@ def test_testinfras_host_is_the_node_of_the_same_spec(spec: str) -> None:
     )  # fmt: skip
 
 
-def test_a_host_by_paramiko_is_asked_by_ssh() -> None:
+def test_a_host_by_safe_ssh_is_asked_by_ssh() -> None:
     class Place:
         name, user, port, password = "n1", "root", "22", None
 
-    found = node_spec(_Host(_Backend("paramiko", "n1", host=Place())))
+    found = node_spec(_Host(_Backend("safe-ssh", "n1", host=Place())))
     assert found.label == "ssh://root@n1:22"

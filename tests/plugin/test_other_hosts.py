@@ -1,0 +1,53 @@
+"""The suite and people's own tests on nodes by other transports: `host` and the fixtures are one node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Pytest
+
+OWN = """
+def test_own(host, platform):
+    assert host.check_output("cat /proc/sys/kernel/hostname") == platform.hostname
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_chroot_is_testinfras_host_too(run: Pytest) -> None:
+    """Testinfra alone takes no path from a spec."""
+    run.file("test_own.py", OWN)
+    result = run.raw("--hosts", "chroot:///", "test_own.py", "-v")
+    assert result.ret == 0, result.out
+    assert "1 passed" in result.out
+
+
+def test_an_inventorys_host_is_one_node_to_the_suite_and_to_own_tests(
+    run: Pytest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{Path(sys.executable).parent}")
+    if shutil.which("ansible-inventory") is None:
+        pytest.skip("ansible-inventory is not on this machine")
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
+    run.file("hosts.ini", "[g]\nme ansible_connection=local\nw ansible_connection=winrm\n")
+    run.file("test_own.py", OWN)
+    given = ("--ansible-inventory", "hosts.ini", "test_own.py", "-v")
+    result = run.suite(*given, hosts="ansible://me")
+    assert "test_own.py::test_own[ansible://me] PASSED" in result.out
+    assert "[ansible://me]" in result.out
+    refused = run.suite(*given, hosts="ansible://w")
+    assert refused.ret == 4
+    assert "connection plugin 'winrm'" in refused.err + refused.out
+
+
+@pytest.mark.parametrize("spec", ["salt://minion", "docker://--privileged"])
+def test_what_there_is_no_way_to_is_a_usage_error(run: Pytest, spec: str) -> None:
+    result = run.suite(hosts=spec)
+    assert result.ret == 4
+    assert spec in result.err + result.out
