@@ -76,6 +76,9 @@ class V2Parser(V2Values):
             if self.space() == "#":
                 self.comment()
 
+    def finish(self) -> None:
+        """Read on to the end of the line, before the keys are looked at: v2.4."""
+
     def key(self) -> tuple[list[str], int]:
         """A dotted key and the offset of its last part."""
         keys = []
@@ -107,6 +110,7 @@ class V2Parser(V2Values):
         self.need("]")
         if double:
             self.need("]")
+        self.finish()
         line = self.place(start)[0]
         for table in self.dotted:
             table.explicit, table.dotted = True, False
@@ -162,6 +166,8 @@ class V2Parser(V2Values):
         self.space()
         line, column = self.place(self.at)
         value = self.value(depth)
+        if depth == 0:
+            self.finish()
         for key in keys[:-1]:
             node = table.get(key)
             if node is None or (loose and not isinstance(node, Table)):

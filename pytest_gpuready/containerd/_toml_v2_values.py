@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_gpuready.containerd._toml import Moment, Parser, TomlError, Unreadable, quote
 
@@ -40,6 +40,9 @@ def _text(raw: str) -> str:
 
 class V2Values(Parser):
     """The scalars of a document; one character of `text` per byte."""
+
+    TIME = _TIME
+    RUNES: ClassVar[dict[str, int]] = {"u": 4, "U": 8}
 
     def __init__(self, data: bytes, *, lazy: bool, end_is_start: bool) -> None:
         super().__init__(data.decode("latin-1"))
@@ -130,9 +133,9 @@ class V2Values(Parser):
                 at = gap.end()
                 continue
             c = text[at + 1]
-            if c in "uU":
-                out.append(self.rune(at + 2, stop, 4 if c == "u" else 8))
-                at += 6 if c == "u" else 10
+            if c in self.RUNES:
+                out.append(self.rune(at + 2, stop, self.RUNES[c]))
+                at += 2 + self.RUNES[c]
             elif c in _ESCAPES:
                 out.append(_ESCAPES[c])
                 at += 2
@@ -250,7 +253,7 @@ class V2Values(Parser):
         body = raw[: len(raw) - len(zone[0])] if zone else raw
         parts = re.split("[Tt ]", body)
         date = _DATE.match(parts[0])
-        time = _TIME.match(parts[-1]) if len(parts) == 2 or date is None else None
+        time = self.TIME.match(parts[-1]) if len(parts) == 2 or date is None else None
         wrong = (date is None and (zone is not None or len(parts) > 1)) or (len(parts) > 1 and time is None)
         wrong = wrong or len(parts) > 2 or (date is None and time is None) or (zone is not None and len(parts) < 2)
         if date and not wrong:
@@ -258,7 +261,7 @@ class V2Values(Parser):
                 dt.date(max(int(date[1]), 4), int(date[2]), int(date[3]))
             except ValueError:
                 return self.unreadable(start, "impossible date", "date")
-        if time and (int(time[1]) > 23 or int(time[2]) > 59 or int(time[3]) > 60):
+        if time and (int(time[1]) > 23 or int(time[2]) > 59 or int(time[3] or 0) > 60):
             wrong = True
         if wrong:
             return self.unreadable(start, "dates are expected to have the format YYYY-MM-DD", "date")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.releases import Release
 
+DIALECTS = {1: Dialect.V1, 2: Dialect.V2, 24: Dialect.V24}
 MAX_FILES = 1000
 """No more files than this are followed."""
 
@@ -158,7 +159,7 @@ class Walk:
         try:
             table = loads(
                 data,
-                Dialect.V1 if v1 else Dialect.V2,
+                DIALECTS[release.go_toml],
                 lazy=True,
                 skipped=self.skipped,
                 end_is_start=release.minor == "2.3",
@@ -327,7 +328,7 @@ class Walk:
             return
         if version > release.config_version and release.refuses_newer:
             text = f"unsupported config version `{version}`"
-            if release.go_toml == 2:
+            if release.go_toml != 1:
                 text = (
                     "expected containerd config version equal to or less than "
                     f"`{release.config_version}`, got `{version}`"
@@ -346,7 +347,7 @@ class Walk:
 
     def is_uri(self, name: str) -> bool:
         """Whether a name may stand in a file of format 2 or later."""
-        if self.release.go_toml == 2:
+        if self.release.go_toml != 1:
             return "." in name
         return name.count(".") >= 3 and (not self.release.strict_uri or name.startswith("io.containerd."))
 

@@ -74,6 +74,8 @@ def _go(value: Any) -> str:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_literal(item) for item in value)}]"
     return quote(value) if isinstance(value, str) else _go(value)
 
 
@@ -109,7 +111,7 @@ class Decoder:
     """Decodes into the types of one release. `unknown` collects the keys that it has no field for, with their place."""
 
     def __init__(self, schema: Schema, go_toml: int) -> None:
-        self.types, self.go_toml = schema.types, go_toml
+        self.types, self.go_toml, self.newer = schema.types, go_toml, go_toml == 24
         self.unknown: list[tuple[tuple[str, ...], Where | None]] = []
 
     def decode(self, tree: Tree, kind: str, default: Tree | None = None, path: tuple[str, ...] = ()) -> Tree:
@@ -231,7 +233,8 @@ class Decoder:
     ) -> Any:
         if kind.startswith("*"):
             return self._v2_value(value, kind[1:], default, context, where, column, path)
-        if kind in _DURATIONS and not isinstance(value, (Tree, list, Unreadable)):
+        numbers = (int, float) if self.newer else ()
+        if kind in _DURATIONS and not isinstance(value, (Tree, list, Unreadable, *numbers)):
             wrong = duration_error(_go(value))
             if wrong:
                 raise DecodeError(f"toml: {wrong}", where, column)
@@ -246,12 +249,18 @@ class Decoder:
                 return [self._v2_value(item, "any", None, context, where, column, path) for item in value]
             if not kind.startswith("[]"):
                 what = "array table" if tables else "array"
-                raise DecodeError(f"toml: cannot decode TOML {what} into {context}", where, column, shown=False)
+                text = f"toml: cannot decode TOML {what} into {context}"
+                if self.newer and tables:
+                    text = f"toml: cannot store an array table in a {_kind(kind)}"
+                raise DecodeError(text, where, column, shown=self.newer)
             places = value.places if isinstance(value, Array) and where else ()
             spots: list[tuple[Where | None, int]] = [(where._replace(line=n), at) for n, at in places] if where else []
             spots = spots or [(where, column)] * len(value)
             pairs = zip(value, spots, strict=True)
+            context = context.replace(" of type []", " of type ") if self.newer else context
             return [self._v2_value(item, kind[2:], None, context, spot, at, path) for item, (spot, at) in pairs]
+        if self.newer:
+            self._v24_scalar(value, kind, context, where, column)
         return self._v2_scalar(value, kind, context, where, column)
 
     def _v2_table(
@@ -271,6 +280,7 @@ class Decoder:
         held = default is None or isinstance(default, Tree)
         if kind.startswith("map[string]") or (kind == "any" and (held or value.inline)):
             inner = kind[11:] if kind != "any" else "any"
+            context = _go_name(inner) if self.newer else context
             out = copy(default) if isinstance(default, Tree) else Tree()
             out.where = value.where
             for key, item in value.items():
@@ -279,13 +289,18 @@ class Decoder:
                 out.put(key, self._v2_value(item, inner, old, context, place, at, (*path, key)), place, at)
             return out
         if value.inline:
-            raise DecodeError(f"toml: cannot store inline table in Go type {_kind(kind)}", where, column)
+            text = f"toml: cannot store inline table in Go type {_kind(kind)}"
+            if self.newer:
+                text = f"toml: cannot decode TOML inline table into {context}"
+            raise DecodeError(text, where, column)
         if kind.startswith("[]"):
             # The table's keys go to the last element that the list has.
             if not default:
                 raise DecodeError("toml: cannot store a table in a slice", where, column)
             self._v2_table(value, kind[2:], default[-1], context, where, column, path)
             return default
+        if self.newer:
+            raise DecodeError(f"toml: cannot store a table in a {_kind(kind)}", where, column)
         shown = (
             _kind(kind) if kind != "any" else {bool: "bool", int: "int64", list: "slice"}.get(type(default), "string")
         )
@@ -294,6 +309,28 @@ class Decoder:
         if value:
             raise DecodeError(f"panic: unhandled part: {shown}", where, column, shown=False)
         return default
+
+    @staticmethod
+    def _v24_scalar(value: Any, kind: str, context: str, where: Where | None, column: int) -> None:
+        """What go-toml v2.4 refuses, in its words."""
+        base = _kind(kind)
+        if kind == "any":
+            return
+        if isinstance(value, Moment):
+            what = {"Time": "datetime", "LocalDateTime": "local datetime", "LocalDate": "local date"}
+            raise DecodeError(
+                f"toml: cannot decode TOML {what.get(value.kind, 'local time')} into {context}", where, column
+            )
+        if isinstance(value, bool) and base != "bool":
+            raise DecodeError(f"toml: cannot decode TOML boolean into {context}", where, column)
+        if isinstance(value, float) and base != "float64":
+            raise DecodeError(f"toml: cannot decode TOML float into {context}", where, column)
+        if isinstance(value, int) and base in _INTS:
+            bits, unsigned = _INTS[base], base.startswith("u")
+            if unsigned and value < 0:
+                raise DecodeError(f"toml: negative integer value {value} cannot be stored in {kind}", where, column)
+            if not -(1 << (bits - 1)) * (not unsigned) <= value < 1 << (bits - (not unsigned)):
+                raise DecodeError(f"toml: integer value {value} cannot be stored in {kind}", where, column)
 
     @staticmethod
     def _v2_scalar(value: Any, kind: str, context: str, where: Where | None, column: int) -> Any:

@@ -24,7 +24,7 @@ class Release:
     """One version's ways.
 
     minor: the modelled minor release. version: the version itself. assumed: no such release is modelled.
-    config_version: the newest file format it knows. go_toml: 1 or 2.
+    config_version: the newest file format it knows. go_toml: 1, 2 (v2.2.3 to v2.3.0) or 24 (v2.4.3, Debian's).
     deep_merge: an import is merged key by key; else whole plugin tables are replaced.
     relative_glob: a relative glob in `imports` is taken from the importing file; else from the working directory.
     refuses_newer: a newer file format is fatal; else it is read and its tables are not found.
@@ -118,6 +118,15 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
 )
 
 
+_DEBIAN: dict[Version, dict[str, Any]] = {(2, 1, 9): {"go_toml": 24}}
+"""What Debian's builds change: 2.1.9+ds1-5 has golang-github-pelletier-go-toml.v2 2.4.3-2."""
+_DEBIANS = re.compile(r"[+~]ds|\+unknown")
+"""How they are told: the package's version, and ``containerd --version``.
+
+``+unknown`` is what every build of 2.x says that does not set its version; upstream's own and Docker's set it.
+"""
+
+
 def parse(version: str) -> Version | None:
     """The numbers of a version as people and packages write it: ``v1.7.24~ds1-6``, ``2.1.9+unknown``, ``1.6``."""
     text = ALIASES.get(version, version)
@@ -140,6 +149,8 @@ def choose(version: str | None) -> Release:
     for since, change in _CHANGES:
         if low <= since <= numbers:
             changes.update(change)
+    if version and _DEBIANS.search(version):
+        changes.update(_DEBIAN.get(numbers, {}))
     return replace(base, **changes)
 
 

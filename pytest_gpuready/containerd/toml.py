@@ -2,8 +2,8 @@ r"""TOML as the two Go parsers of containerd read it, with a line for every key 
 
 containerd 1.x has pelletier/go-toml v1.9.5 (`Dialect.V1`), containerd 2.x has go-toml v2.2.3 to v2.3.0 (`Dialect.V2`).
 They differ from TOML 1.0 and from each other: v1 takes a byte order mark, invalid UTF-8, unsigned 64-bit integers and
-new lines in inline tables; v2 takes the escape ``\e`` and looks at a number only where it decodes it. A distribution
-that builds containerd 2.x with go-toml v2.4 or later also gets TOML 1.1; that is not modelled.
+new lines in inline tables; v2 takes the escape ``\e`` and looks at a number only where it decodes it. Debian builds
+containerd 2.1.9 with go-toml v2.4.3 (`Dialect.V24`): TOML 1.1, and duplicates are noticed everywhere.
 
 The error text is the parser's own. Positions are those that containerd prints: v1 counts runes, v2 counts bytes.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.containerd._toml import DEPTH, Moment, Parser, Table, TableArray, TomlError, TooLarge, Unreadable
 from pytest_gpuready.containerd._toml_v1 import V1Parser
 from pytest_gpuready.containerd._toml_v2 import V2Parser
+from pytest_gpuready.containerd._toml_v24 import V24Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ class Dialect(enum.Enum):
 
     V1 = "go-toml v1"
     V2 = "go-toml v2"
+    V24 = "go-toml v2.4"
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ def loads(
 ) -> Document:
     """Parse `data`.
 
-    The last three are about go-toml v2 only. `lazy`: numbers and dates that it refuses only when they are decoded
-    stay in the document as `Unreadable`. `skipped`: says of a table's name whether the decoder has no place for it;
-    duplicate keys in it are not noticed. `end_is_start`: v2.3 places errors at the end at row 1 column 1.
+    The last three are about go-toml v2 only, the last two not about v2.4. `lazy`: numbers and dates that it refuses
+    only when they are decoded stay in the document as `Unreadable`. `skipped`: says of a table's name whether
+    the decoder has no place for it; duplicate keys in it are not noticed. `end_is_start`: v2.3 places errors
+    at the end at row 1 column 1.
 
     Raises:
         TomlError: the parser refuses it; `TooLarge` where this reader gives up.
@@ -89,6 +92,8 @@ def loads(
     parser: Parser
     if dialect is Dialect.V1:
         parser = V1Parser(data)
+    elif dialect is Dialect.V24:
+        parser = V24Parser(data, lazy=lazy)
     else:
         parser = V2Parser(data, lazy=lazy, skipped=skipped, end_is_start=end_is_start)
     try:

@@ -59,7 +59,7 @@ def binaries() -> dict[str, str]:
         for path in [direct, *sorted(Path(place).glob("*/usr/bin/containerd"))] if direct.parent.is_dir() else []:
             if path.is_file() and os.access(path, os.X_OK):
                 text = subprocess.run([str(path), "--version"], capture_output=True, text=True, check=False).stdout
-                version = re.search(r"\bv?(\d+\.\d+\.\d+)", text.split("containerd/", 1)[-1])
+                version = re.search(r"\bv?(\d+\.\d+\.\d+[^\s]*)", text.split("containerd/", 1)[-1])
                 if version:
                     found.setdefault(version[1], str(path))
     return found

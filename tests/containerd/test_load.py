@@ -205,6 +205,28 @@ def test_versions_are_taken_as_packages_write_them(written: str, numbers: tuple[
     assert (release.version, release.assumed) == (numbers, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "upstream", "debian"),
+    [
+        ("[nosuch]\na = 1\na = 2\n", True, False),
+        ("[nosuch]\na = {b = 1,}\n", False, True),
+        ('[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = 5\n', False, True),
+        (f"[{RUNTIME}.enable_cdi]\n", True, False),
+    ],
+)
+def test_debians_2_1_9_has_a_newer_go_toml(text: str, upstream: bool, debian: bool) -> None:  # noqa: FBT001
+    for version, loads in (("2.1", upstream), ("2.1.9", upstream), ("2.1.9+unknown", debian), ("2.1.9+ds1-5", debian)):
+        assert one(f"version = 3\n{text}", version).loads is loads, version
+    assert choose("2.1.8+ds1-1") == choose("2.1.8")
+    assert choose("1.7.24~ds1-6+deb13u1") == choose("1.7.24")
+
+
+def test_1_x_quotes_the_texts_of_a_list_in_a_table_of_a_wrong_type() -> None:
+    error = one('[[plugins]]\nimports = ["a", "b"]\n', "1.7").error
+    assert error is not None
+    assert 'imports = ["a", "b"]' in error.text
+
+
 # Handlers.
 
 

@@ -13,7 +13,7 @@ from pytest_gpuready.containerd.toml import DEPTH, LIMIT, Dialect, Document, Tom
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-V1, V2 = Dialect.V1, Dialect.V2
+V1, V2, V24 = Dialect.V1, Dialect.V2, Dialect.V24
 BOTH = pytest.mark.parametrize("dialect", [V1, V2])
 
 
@@ -124,6 +124,35 @@ def test_go_toml_v2_refuses_with_its_own_words_and_place(
     text: bytes, line: int, column: int | None, message: str
 ) -> None:
     assert refusal(text, V2) == (line, column, message)
+
+
+def test_v2_4_takes_toml_1_1() -> None:
+    text = b'a = {b = 1, # one\n c = "\\x41",\n}\nd = 07:32\n'
+    root = loads(text, V24).root
+    assert root["a"] == {"b": 1, "c": "A"}
+    assert str(root["d"]) == "07:32"
+    with pytest.raises(TomlError):
+        loads(text, V2)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message"),
+    [
+        (b"a = \n", 1, 5, "toml: unexpected character U+000A at start of value"),
+        (b"a = nope", 1, 5, 'toml: expected keyword "nan"'),
+        (b"a = [1 2]", 1, 8, "toml: expected ',' or ']' after array value"),
+        (b"[a\nb=1", 1, 3, "toml: expected ']' to close table name"),
+        (b"a b = 1", 1, 3, "toml: expected '=' after key"),
+        (b"a = 1__0", 1, 6, "toml: number must have at least one digit between underscores"),
+        (b"a = 012", 1, 5, "toml: integers cannot have leading zeroes"),
+        (b"a = 1\n[b]\na=1\na=2\n", 4, 1, "toml: key a is already defined"),
+        (b"[a]\n[a]\n", 2, 2, "toml: table a already exists"),
+        (b"a = 1\n[[a]]\n", 2, 3, "toml: key a already exists as a value, but should be an array table"),
+        (b'a = "\\q"', 1, 6, "toml: invalid escape character U+0071 'q'"),
+    ],
+)
+def test_go_toml_v2_4_refuses_with_its_own_words_and_place(text: bytes, line: int, column: int, message: str) -> None:
+    assert refusal(text, V24) == (line, column, message)
 
 
 def test_v2_3_places_errors_at_the_end_at_the_start() -> None:
