@@ -8,6 +8,7 @@ is a failed or unknown check with no such need. Advisory checks warn at most, an
 from __future__ import annotations
 
 import dataclasses
+import functools
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuready.model import Settings
     from pytest_gpuready.node.facts import Facts
+    from pytest_gpuready.remedies import Remedies
 
     #: A check as one route sees it: its answer, or None and the roots that block it.
     _Sight = tuple[Outcome | None, tuple[str, ...]]
@@ -76,6 +78,13 @@ class Judge:
         self.denials: dict[str, list[str]] = {}
         self.closures = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
 
+    @functools.cached_property
+    def mend(self) -> Remedies:
+        """The remedies of this node, made once for all its checks."""
+        from pytest_gpuready.remedies import Remedies  # noqa: PLC0415 - remedies know views, not the judge
+
+        return Remedies(self.views)
+
     def _requires(self, route: str) -> frozenset[str]:
         return ROUTES[route].requires(self.views)
 
@@ -91,13 +100,11 @@ class Judge:
 
     def answer(self, check: Check) -> _Answered:
         """What the check's function says, or why it says nothing."""
-        from pytest_gpuready.remedies import Remedies  # noqa: PLC0415 - remedies know views, not the judge
-
         if self._sudo_refused and check.id not in (REACHABLE, PRIVILEGES):
             return _Answered(denied="everything")  # nothing was read, and node.privileges says why
         try:
             arguments: dict[str, object] = {
-                name: Remedies(self.views) if name == "mend" else self.views.named(name) if name in VIEWS else None
+                name: self.mend if name == "mend" else self.views.named(name) if name in VIEWS else None
                 for name in check.parameters
                 if name != "denials"
             }
