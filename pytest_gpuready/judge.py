@@ -65,7 +65,12 @@ class _Answered:
 
 def judge(facts: Facts, settings: Settings, *, checks: Mapping[str, Check] | None = None) -> NodeReport:
     """The report of one node."""
-    return Judge(Views(facts, settings), dict(checks or catalogue())).report()
+    return judge_views(Views(facts, settings), checks=checks)
+
+
+def judge_views(views: Views, *, checks: Mapping[str, Check] | None = None) -> NodeReport:
+    """The same, of views that their owner goes on with: what they have worked out is not worked out again."""
+    return Judge(views, dict(checks or catalogue())).report()
 
 
 class Judge:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.judge import judge
+from pytest_gpuready.judge import judge, judge_views
 from pytest_gpuready.model import Denied, Undetermined
 from pytest_gpuready.node import kubeapi
 from pytest_gpuready.node.clean import one_line
@@ -137,7 +137,7 @@ class Runner:
         if isinstance(facts, NodeReport):
             return facts
         views = Views(facts, self.settings)
-        report = judge(facts, self.settings)
+        report = judge_views(views)
         reason = None if report.reached else _reason(facts)
         known = inventory(views) if report.reached else {}
         return dataclasses.replace(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuready import runner as module
-from pytest_gpuready.judge import judge as judge_really
+from pytest_gpuready.judge import judge_views as judge_really
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.hosts import NodeSpec, parse
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Request
     from pytest_gpuready.node.transport import Transport
     from pytest_gpuready.report.model import NodeReport
+    from pytest_gpuready.views import Views
 
 __all__ = ["sshd"]
 
@@ -75,14 +76,14 @@ def test_a_dead_node_and_a_damaged_snapshot_harm_no_other(sshd: Sshd, tmp_path: 
 
 def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [saved(tmp_path, name) for name in ("good", "bad")]
-    real: Callable[[Facts, Settings], NodeReport] = judge_really
+    real: Callable[[Views], NodeReport] = judge_really
 
-    def judge(facts: Facts, settings: Settings) -> NodeReport:
-        if facts.node.endswith("bad.json") and len(facts) > 1:
+    def judge_views(views: Views) -> NodeReport:
+        if views.facts.node.endswith("bad.json") and len(views.facts) > 1:
             raise RuntimeError("a fault\nof ours")
-        return real(facts, settings)
+        return real(views)
 
-    monkeypatch.setattr(module, "judge", judge)
+    monkeypatch.setattr(module, "judge_views", judge_views)
     good, bad = a_run(*nodes).run().nodes
     assert good.reached
     assert (bad.verdict, bad.reason) == ("incomplete", "pytest-gpuready itself failed: RuntimeError: a fault of ours")
