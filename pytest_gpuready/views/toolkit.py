@@ -164,6 +164,15 @@ class Toolkit(View):
 
     def runtime_for(self, route: str) -> str | None:
         """The path of the runtime that a route starts: the handler's, the one on the daemon's PATH, else wherever."""
+        if route not in self._runtimes:
+            self._runtimes[route] = self._find_runtime(route)
+        return self._runtimes[route]
+
+    @functools.cached_property
+    def _runtimes(self) -> dict[str, str | None]:
+        return {}
+
+    def _find_runtime(self, route: str) -> str | None:
         named = self._handler_binary(route) if route.startswith("cri-") else RUNTIME
         if named is not None and posixpath.isabs(named):
             return named
@@ -319,6 +328,15 @@ class Toolkit(View):
         return self.config_for("cri-handler")
 
     def _config(self, path: str) -> Config:
+        if path not in self._configs:
+            self._configs[path] = self._read_config(path)
+        return self._configs[path]
+
+    @functools.cached_property
+    def _configs(self) -> dict[str, Config]:
+        return {}
+
+    def _read_config(self, path: str) -> Config:
         fact = self.facts.fact(file(path))
         if fact.state == "absent":
             return Config(path, None)
