@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from pytest_gpuready.node.clean import clean
+from pytest_gpuready.node.clean import clean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ def parse(text: str) -> NodeSpec:
     if scheme == "snapshot":
         if not rest:
             raise SpecError("snapshot:// names no file; write snapshot://FILE")
-        return NodeSpec(text, clean(text), "snapshot", host=rest)
+        return NodeSpec(text, " ".join(clean(text).splitlines()), "snapshot", host=rest)
     if scheme == "chroot":
         return _folder(text, shown)
     if scheme == "ansible":
@@ -190,7 +190,8 @@ def _container(text: str, scheme: str, shown: str) -> NodeSpec:
 
 def container_label(scheme: str, name: str, user: str | None, options: Mapping[str, str]) -> str:
     """The name of a container or pod in reports; a spec again."""
-    where = urlencode([(key, options[key]) for key in POD if options.get(key)], safe="/:@~")
+    named = [(key, options[key]) for key in POD if options.get(key)]
+    where = urlencode(named, safe="/:@~", errors="surrogateescape")
     return clean(f"{scheme}://{f'{user}@' if user else ''}{name}{f'?{where}' if where else ''}")
 
 
@@ -239,4 +240,4 @@ def parse_all(texts: list[str]) -> list[NodeSpec]:
 
 def _shown(text: str) -> str:
     """The spec without its password and controls: up to the last @, since a password may hold one."""
-    return clean(re.sub(r"(?s)((?:^|://)[^/@:]*):(?!//).*@", r"\1:***@", text))
+    return one_line(re.sub(r"(?s)((?:^|://)[^/@:]*):(?!//).*@", r"\1:***@", text))
