@@ -260,6 +260,14 @@ def _files(*ends: str) -> list[bytes]:
     ]
 
 
+_MUCH_TOML = b"""a.b."c d" = [1, 2.5e3, 0x1F, 0b1, true, {x = 1979-05-27T07:32:00Z}]
+[[t]]
+s = '''x
+'''
+l = 'x'
+"""
+
+
 @functools.cache
 def targets() -> tuple[Target, ...]:
     """All of them."""
@@ -267,9 +275,7 @@ def targets() -> tuple[Target, ...]:
     tomls = [
         *configs,
         *_files(".toml"),
-        b'a.b."c d" = [1, 2.5e3, 0x1F, 0b1, true, {x = 1979-05-27T07:32:00Z}]\n'
-        b'[[t]]\ns = """a\\\nb"""\n'
-        b"l = '''x'''\n",
+        _MUCH_TOML,
     ]
     toml_words = [
         b"version = 2\n",
