@@ -248,6 +248,18 @@ class Cdi(View):
             levels.append(level)
         return resolve(levels)
 
+    @functools.cached_property
+    def devices(self) -> dict[str, Device]:
+        """The devices that containerd resolves, by names such as `nvidia.com/gpu=0`, whatever their kind.
+
+        Where containerd has no CDI: those of the default directories. `Denied`, `Undetermined` as `registry`.
+        """
+        try:
+            reader = self._daemon()
+        except NotApplicable:
+            reader = Reader("", "CDI", DEFAULT_DIRECTORIES, None)
+        return {name: device for name, (_, device) in self.registry(reader).devices.items()}
+
     @staticmethod
     def paths(spec: Spec) -> list[str]:
         """Every path on the node that a spec names."""

@@ -169,6 +169,13 @@ class Driver(View):
         return match[1] if match else None
 
     @property
+    def version(self) -> str:
+        """The same where there must be one; `Undetermined` where there is none."""
+        if self.module_version is None:
+            raise Undetermined("the kernel module nvidia is not loaded, or does not say its version")
+        return self.module_version
+
+    @property
     def nvrm_version(self) -> str | None:
         """The first line of /proc/driver/nvidia/version."""
         text = self.facts.text(NVIDIA_VERSION)

@@ -95,3 +95,11 @@ def test_a_file_that_may_not_be_read_may_be_nvidias_whatever_its_name() -> None:
     assert [found.path for found in view.of(view.reader("ctr-gpus"))] == ["/etc/cdi/gpu.yaml"]
     with pytest.raises(Denied):
         view.registry(view.reader("ctr-gpus"))
+
+
+def test_devices_are_named_in_full_as_containerd_resolves_them() -> None:
+    node = ready()
+    assert set(Views(node.facts()).get(Cdi).devices) == {f"nvidia.com/gpu={name}" for name in ("0", "1", "all")}
+    # A containerd without CDI: those of the default directories.
+    assert "nvidia.com/gpu=0" in Views(ready("1.6.20").facts()).get(Cdi).devices
+    assert Views(node.remove("/etc/cdi", "/var/run/cdi").facts()).get(Cdi).devices == {}
