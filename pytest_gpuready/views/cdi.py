@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.cdispec import readers
 from pytest_gpuready.cdispec.document import TooMuch, Unparsable
 from pytest_gpuready.cdispec.registry import Registry, resolve
-from pytest_gpuready.cdispec.spec import Spec, parse
+from pytest_gpuready.cdispec.spec import Device, Spec, parse
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.facts import file, files, stat
 from pytest_gpuready.views import View

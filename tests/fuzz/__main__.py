@@ -38,8 +38,9 @@ def main() -> int:
     print(f"{len(chosen)} targets, {asked.seconds:g} s in all, seed {seed}")
     wrong: list[Trouble] = []
     total = 0
+    share = asked.seconds / sum(target.weight for target in chosen)
     for target in chosen:
-        result = session(target, seed, seconds=asked.seconds / len(chosen))
+        result = session(target, seed, seconds=share * target.weight)
         total += result.examples
         print(
             f"{target.name:24} {result.examples:9} examples, {result.refused:9} refused in words, "

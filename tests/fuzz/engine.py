@@ -35,6 +35,8 @@ class Target:
     run: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...] = ()
     words: Sequence[bytes] = ()
+    #: Its share of the time.
+    weight: int = 1
 
 
 @dataclass(frozen=True)

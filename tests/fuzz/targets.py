@@ -400,8 +400,10 @@ def targets() -> tuple[Target, ...]:
         Target(
             "kubelet files", kubelets, _kubelet, (Undetermined,), [b"---\n", b"'", b'"', b"--root-dir=", b"KUBELET_"]
         ),
-        Target("views and judge", [b"", *(json.dumps(name).encode() for name in whole.nodes())], whole.judged),
-        Target("every word of a view", [b"", *(name.encode() for name in whole.nodes())], whole.asked),
+        Target(
+            "views and judge", [b"", *(json.dumps(name).encode() for name in whole.nodes())], whole.judged, weight=5
+        ),
+        Target("every word of a view", [b"", *(name.encode() for name in whole.nodes())], whole.asked, weight=3),
     ]
     assert nodes.SNAPSHOTS
     return tuple(made)

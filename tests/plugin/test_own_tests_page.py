@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuready.plugin import __all__ as FIXTURES
+from pytest_gpuready import plugin
 from tests.support import containerd, driver, toolkit
 from tests.support import nodes as whole
 from tests.support.kubernetes import kubeadm
-from tests.support.simnode import SimNode
 from tests.support.sshd import serving, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.plugin.conftest import Nodes, Pytest, Result
+    from tests.support.simnode import SimNode
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-tests.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"^## (\d+)\. .*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -98,14 +98,10 @@ def files(run: Pytest) -> dict[str, str]:
 
 def test_there_are_ten_and_they_use_every_fixture() -> None:
     assert list(BLOCKS) == [str(number) for number in range(1, 11)]
-    asked = {
-        name
-        for text in BLOCKS.values()
-        for names in re.findall(r"def test\w+\((.*?)\)", text)
-        for name in names.split(", ")
-    }
-    assert asked - {"program"} == {*FIXTURES, "host"}
-    assert all(f"| `{name}` |" in PAGE for name in FIXTURES)
+    heads = ", ".join(re.findall(r"def test\w+\((.*?)\)", "".join(BLOCKS.values())))
+    asked = set(heads.split(", "))
+    assert asked - {"program"} == {*plugin.__all__, "host"}
+    assert all(f"| `{name}` |" in PAGE for name in plugin.__all__)
     assert max(len(text.splitlines()) for text in BLOCKS.values()) <= 10
 
 
@@ -127,9 +123,8 @@ def test_with_the_suite_the_marked_ones_are_checks(run: Pytest, files: dict[str,
     """On a node that is not as it should be: failed, passed, and not applicable where a recorded node has no `host`."""
     result = run.suite(*files.values(), hosts=nodes.write("own-old", old_driver()))
     assert result.report is not None, result.text
-    found = {
-        check["check"]: check for check in result.report["nodes"][0]["checks"] if check["check"].startswith("site.")
-    }
+    checks = result.report["nodes"][0]["checks"]
+    found = {check["check"]: check for check in checks if check["family"] == "site"}
     assert {name: check["status"] for name, check in found.items()} == {
         "site.driver-branch": "fail",
         "site.containerd-release": "pass",
@@ -192,7 +187,7 @@ def test_over_ssh_they_say_what_they_say_here(
 def test_every_fixture_is_described(run: Pytest) -> None:
     """By `pytest --fixtures`, with more than its name."""
     out = run.raw("--fixtures").out
-    for name in FIXTURES:
+    for name in plugin.__all__:
         match = re.search(rf"^{name} \[module scope\] -- .*\n((?:    .+\n)+)", out, re.MULTILINE)
         assert match, name
         assert len(match[1].split()) >= 8, match[0]
