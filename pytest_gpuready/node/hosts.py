@@ -215,7 +215,7 @@ def _pattern(text: str, shown: str) -> NodeSpec:
 
 def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]:
     options = tuple(parse_qsl(query, keep_blank_values=True))
-    keys = _KEYS.get(scheme, OPTIONS)
+    keys = keys_of(scheme)
     for key, value in options:
         if key not in keys:
             raise SpecError(f"{shown!r}: unknown option {clean(key)!r}; there are {', '.join(keys)}")
@@ -224,6 +224,11 @@ def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]
         if key in ("timeout", "controlpersist") and not re.fullmatch(r"0*[1-9]\d{0,5}", value, re.ASCII):
             raise SpecError(f"{shown!r}: {key} wants a number of seconds, not {clean(value)!r}")
     return options
+
+
+def keys_of(scheme: str) -> tuple[str, ...]:
+    """What may stand after the `?` of a spec of this scheme."""
+    return () if scheme == "snapshot" else _KEYS.get(scheme, OPTIONS)
 
 
 def parse_all(texts: list[str]) -> list[NodeSpec]:
