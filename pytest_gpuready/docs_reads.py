@@ -228,6 +228,13 @@ def scripts() -> Iterator[Request]:
     yield from known.values()
 
 
+def _shown(row: Row) -> str:
+    """The question as people read it: the very words, where a few are all that the row stands for."""
+    words = list(dict.fromkeys(request.arg[0] for request in first_round() if row.covers(request)))
+    few = not row.when and row.kind not in ("run", "script") and 0 < len(words) <= 4
+    return ", ".join(f"`{word}`" for word in (words if few else [row.shown or row.what]))
+
+
 def page() -> str:
     """The page, as Markdown."""
     lines = [
@@ -256,8 +263,7 @@ def page() -> str:
         for row in ROWS:
             if bool(row.when) == wanted:
                 when = f"{row.when} | " if wanted else ""
-                shown = (row.shown or row.what).replace("|", "\\|")
-                lines.append(f"| {_KINDS[row.kind]} | `{shown}` | {when}{row.why} | {', '.join(row.views)} |")
+                lines.append(f"| {_KINDS[row.kind]} | {_shown(row)} | {when}{row.why} | {', '.join(row.views)} |")
         lines.append("")
     lines += [
         "*read*: the contents of a file. *read all*: of those that a pattern names. *look at*: what lies there (mode, owner,",
