@@ -107,6 +107,12 @@ def index_page() -> str:
         "",
     ]
     lines += ["Advisory checks warn at most, and never change a verdict.", ""]
+    lines += [
+        "In the references `ctd v1.7.34:PATH:LINE` is a place in containerd's sources at that tag",
+        "(github.com/containerd/containerd), `toolkit v1.20.0:PATH` one in NVIDIA's container toolkit",
+        "(github.com/NVIDIA/nvidia-container-toolkit), and an issue is one of the project that is named.",
+        "",
+    ]
     for family, members in families(catalogue().values()).items():
         lines += [f"## {family}", "", "| check | condition | needs |", "| --- | --- | --- |"]
         for check in members:

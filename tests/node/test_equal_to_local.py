@@ -38,7 +38,7 @@ TRIES = 6
 
 
 def findings(nodes: list[NodeSpec], options: Options) -> list[dict[str, str]]:
-    """Of each node, every check's entry of the JSON report with its root cause's, as text; every node is called local."""
+    """Of each node, every check's entry of the JSON report with its root cause's, as text, every node called local."""
     run = Runner(nodes, Settings(), options, timeout=60).run()
     made: list[dict[str, str]] = []
     for node in render(run)["nodes"]:
