@@ -6,7 +6,12 @@ testinfra makes an ssh, paramiko, docker, lxc or local backend of an inventory's
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -14,7 +19,7 @@ from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.hosts import CONTAINERS, POD, NodeSpec, SpecError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 #: testinfra's names for what is one transport to us.
 _SAME = {"safe-ssh": "ssh"}
@@ -101,7 +106,8 @@ class Inventory:
         )
 
         try:
-            return getattr(AnsibleRunner.get_runner(self.path), method)(name, **more)
+            with _beside_python("ansible-inventory"):
+                return getattr(AnsibleRunner.get_runner(self.path), method)(name, **more)
         except AssertionError as error:
             # testinfra asserts the exit status of ansible-inventory.
             absent = "exit_status=127" in str(error) or "not found" in str(error)
@@ -109,6 +115,24 @@ class Inventory:
             raise SpecError(f"ansible://{name}: {why}") from None
         except (RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
             raise SpecError(f"ansible://{name}: the inventory cannot be used: {one_line(str(error), 200)}") from None
+
+
+@contextlib.contextmanager
+def _beside_python(program: str) -> Iterator[None]:
+    """Let a program of this Python's own environment be found where that is not activated (a venv, pipx)."""
+    folder = Path(sys.executable).parent
+    if shutil.which(program) is not None or shutil.which(program, path=str(folder)) is None:
+        yield
+        return
+    path = os.environ.get("PATH")
+    os.environ["PATH"] = f"{path}{os.pathsep}{folder}" if path else str(folder)
+    try:
+        yield
+    finally:
+        if path is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = path
 
 
 def resolved(nodes: Iterable[NodeSpec], inventory: Inventory) -> list[NodeSpec]:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import docs_reads, docs_reference
 from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue
 from pytest_gpuready.checks.messages import messages
 from pytest_gpuready.report.pages import (
@@ -42,6 +43,11 @@ def pages() -> dict[str, str]:
     """Every page: its path below the folder, and its text."""
     made = {f"checks/{check.id}.md": check_page(check) for check in catalogue().values()}
     made |= {"checks/README.md": index_page(), "routes.md": routes_page(), "symptoms.md": symptoms_page()}
+    made |= {
+        "options.md": docs_reference.options_page(),
+        "json-keys.md": docs_reference.json_keys_page(),
+        "what-is-read.md": docs_reads.page(),
+    }
     return {path: f"{MARK}\n\n{text.rstrip()}\n" for path, text in made.items()}
 
 
@@ -101,6 +107,12 @@ def index_page() -> str:
         "",
     ]
     lines += ["Advisory checks warn at most, and never change a verdict.", ""]
+    lines += [
+        "In the references `ctd v1.7.34:PATH:LINE` is a place in containerd's sources at that tag",
+        "(github.com/containerd/containerd), `toolkit v1.20.0:PATH` one in NVIDIA's container toolkit",
+        "(github.com/NVIDIA/nvidia-container-toolkit), and an issue is one of the project that is named.",
+        "",
+    ]
     for family, members in families(catalogue().values()).items():
         lines += [f"## {family}", "", "| check | condition | needs |", "| --- | --- | --- |"]
         for check in members:

@@ -18,7 +18,7 @@ import pytest
 
 from pytest_gpuready.checks.catalogue import REACHABLE, Check, catalogue
 from pytest_gpuready.judge import clean_outcome
-from pytest_gpuready.model import Evidence, Outcome, Remedy, Status, worst
+from pytest_gpuready.model import Denied, Evidence, Outcome, Remedy, Status, Undetermined, worst
 from pytest_gpuready.report.model import Finding, NodeReport, Run, Verdict, worst_verdict
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def roots(needs: Iterable[str], known: Mapping[str, tuple[str, Sequence[str]]]) 
     return tuple(found)
 
 
-def result(item: pytest.Item, report: pytest.TestReport) -> OwnResult | None:
-    """What a phase's report says of the item's check; None where it says nothing."""
+def result(item: pytest.Item, report: pytest.TestReport, error: BaseException | None = None) -> OwnResult | None:
+    """What a phase's report says of the item's check; None where it says nothing. `error` is what the test raised."""
 
     def said(status: Status, found: str, text: str = "", blocked_by: Sequence[str] = ()) -> OwnResult:
         return OwnResult(**item.stash[OWN], status=status, found=found, text=text, blocked_by=list(blocked_by))
@@ -151,9 +151,10 @@ def result(item: pytest.Item, report: pytest.TestReport) -> OwnResult | None:
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         found = str(crash.message if crash is not None else report.longreprtext).strip().partition("\n")[0]
-        found = found.removeprefix("Failed: ")
-        # What goes wrong around a test says nothing of the node.
-        return said("fail" if report.when == "call" else "unknown", found or "the test failed", report.longreprtext)
+        found = found.removeprefix("Failed: ").removeprefix("pytest_gpuready.model.")
+        # What goes wrong around a test says nothing of the node, nor does what could not be known.
+        known = report.when == "call" and not isinstance(error, (Undetermined, Denied))
+        return said("fail" if known else "unknown", found or "the test failed", report.longreprtext)
     if report.skipped:
         blocked_by = item.stash.get(BLOCKED, ())
         if blocked_by:

@@ -259,7 +259,9 @@ class SuitePlugin:
                 pytest.skip(f"blocked by {', '.join(blocked_by)}")
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Carry what was found to whoever reports, and the place of a skip to where the check is."""
         report: Any = yield
         if isinstance(item, CheckItem):
@@ -268,7 +270,7 @@ class SuitePlugin:
             if report.skipped and isinstance(report.longrepr, tuple):
                 report.longrepr = (item.location[0], 0, found.reason)
         elif own_checks.OWN in item.stash:
-            report.gpuready_own = own_checks.result(item, report)
+            report.gpuready_own = own_checks.result(item, report, call.excinfo.value if call.excinfo else None)
             if item.stash.get(own_checks.BLOCKED, ()):
                 report.gpuready_status = "blocked"
         return report  # type: ignore[no-any-return]

@@ -42,6 +42,8 @@ def test_every_link_leads_to_a_page_and_every_anchor_to_a_head() -> None:
     for path, text in made.items():
         for target in re.findall(r"\]\(([^)]+)\)", text):
             file, _, anchor = target.partition("#")
+            if not (path.startswith("checks/") or path in ("routes.md", "symptoms.md")):
+                continue  # these lead to pages that are written by hand too: see tests/test_links.py
             page = (Path("/") / path).parent.joinpath(file).as_posix() if file else f"/{path}"
             name = _resolved(page)
             assert name in made, (path, target)

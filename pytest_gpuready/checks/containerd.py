@@ -202,7 +202,7 @@ def _answers(live: ContainerdLive, daemon: Daemon | None, mend: Remedies) -> Out
 
 @check("containerd.selected", title="It is clear which containerd is judged")
 def selected(containerd_live: ContainerdLive, mend: Remedies) -> Answer:
-    """Which of several daemons is judged, and that it is the one the kubelet uses.
+    """One daemon is meant, and it is the one that the kubelet uses.
 
     What: the daemon at the socket that `--gpuready-containerd` or the kubelet names, else the one at the usual socket.
     Why: a node can have several (Docker's, k3s', the distribution's). Configuring one while the kubelet uses another

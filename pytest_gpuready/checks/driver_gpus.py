@@ -180,7 +180,7 @@ def gpu_health(nvml: Nvml, mend: Remedies) -> Outcome:
     What: NVML's own words for each GPU: lost, reset required, recovery action, pending page retirement, pending or
         failed row remapping, pending repair, unrepairable memory.
     Why: nvidia-smi lists such a GPU and exits with 0, and work on it fails or computes wrongly.
-    Fix: Reset the GPU, reboot, or have it replaced, as it says.
+    Fix: What NVML asks for: reset the GPU, reboot the node, or have the GPU replaced.
     References: NVIDIA GPU Memory Error Management ("Row Remapping", "RMA policy"); NVIDIA Dynamic Page Retirement;
         nvml.h (nvmlDeviceGetGpuRecoveryAction, nvmlDeviceGetRemappedRows).
     """

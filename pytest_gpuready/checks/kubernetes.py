@@ -97,7 +97,7 @@ def runtimeclass(kubernetes: Kubernetes, containerd_config: ContainerdConfig, me
     What: The RuntimeClasses of the API, with a kubeconfig that you name (`--gpuready-kubeconfig`); those that k3s
     creates itself are read from its manifests. Without either this is not applicable: the node does not know them.
     Why: A pod's runtimeClassName is the name of a RuntimeClass; its `handler` is what the kubelet asks containerd for.
-    Fix: Create the RuntimeClass (the GPU operator does so itself).
+    Fix: Create a RuntimeClass whose `handler` is that handler; the GPU operator and k3s create one themselves.
     References: kubernetes.io docs, Runtime Class; k3s-io/k3s manifests/runtimes.yaml; kubernetes
     plugin/pkg/admission/runtimeclass/admission.go.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from pytest_gpuready.node.clean import clean
+from pytest_gpuready.node.clean import clean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ def parse(text: str) -> NodeSpec:
     if scheme == "snapshot":
         if not rest:
             raise SpecError("snapshot:// names no file; write snapshot://FILE")
-        return NodeSpec(text, clean(text), "snapshot", host=rest)
+        return NodeSpec(text, " ".join(clean(text).splitlines()), "snapshot", host=rest)
     if scheme == "chroot":
         return _folder(text, shown)
     if scheme == "ansible":
@@ -190,7 +190,8 @@ def _container(text: str, scheme: str, shown: str) -> NodeSpec:
 
 def container_label(scheme: str, name: str, user: str | None, options: Mapping[str, str]) -> str:
     """The name of a container or pod in reports; a spec again."""
-    where = urlencode([(key, options[key]) for key in POD if options.get(key)], safe="/:@~")
+    named = [(key, options[key]) for key in POD if options.get(key)]
+    where = urlencode(named, safe="/:@~", errors="surrogateescape")
     return clean(f"{scheme}://{f'{user}@' if user else ''}{name}{f'?{where}' if where else ''}")
 
 
@@ -214,7 +215,7 @@ def _pattern(text: str, shown: str) -> NodeSpec:
 
 def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]:
     options = tuple(parse_qsl(query, keep_blank_values=True))
-    keys = _KEYS.get(scheme, OPTIONS)
+    keys = keys_of(scheme)
     for key, value in options:
         if key not in keys:
             raise SpecError(f"{shown!r}: unknown option {clean(key)!r}; there are {', '.join(keys)}")
@@ -223,6 +224,11 @@ def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]
         if key in ("timeout", "controlpersist") and not re.fullmatch(r"0*[1-9]\d{0,5}", value, re.ASCII):
             raise SpecError(f"{shown!r}: {key} wants a number of seconds, not {clean(value)!r}")
     return options
+
+
+def keys_of(scheme: str) -> tuple[str, ...]:
+    """What may stand after the `?` of a spec of this scheme."""
+    return () if scheme == "snapshot" else _KEYS.get(scheme, OPTIONS)
 
 
 def parse_all(texts: list[str]) -> list[NodeSpec]:
@@ -239,4 +245,4 @@ def parse_all(texts: list[str]) -> list[NodeSpec]:
 
 def _shown(text: str) -> str:
     """The spec without its password and controls: up to the last @, since a password may hold one."""
-    return clean(re.sub(r"(?s)((?:^|://)[^/@:]*):(?!//).*@", r"\1:***@", text))
+    return one_line(re.sub(r"(?s)((?:^|://)[^/@:]*):(?!//).*@", r"\1:***@", text))

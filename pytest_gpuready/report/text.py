@@ -37,9 +37,17 @@ def cut(text: str, width: int) -> str:
     """The text on at most `width` columns, an ellipsis at its end where it was longer."""
     if columns(text) <= width:
         return text
-    while text and columns(text) > width - 1:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    return f"{text[: _fit(text, width - 1)].rstrip()}…"
+
+
+def _fit(text: str, width: int, start: int = 0) -> int:
+    """Where what fits into `width` columns from `start` on ends."""
+    taken = 0
+    for end in range(start, len(text)):
+        taken += columns(text[end])
+        if taken > width:
+            return end
+    return len(text)
 
 
 def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
@@ -63,28 +71,24 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
 def folded_hard(text: str, width: int) -> list[str]:
     """One line of output cut into pieces of `width` columns, its blanks kept."""
     pieces: list[str] = []
-    piece = ""
-    for char in text.expandtabs(8):
-        if columns(piece) + columns(char) > width:
-            pieces.append(piece)
-            piece = ""
-        piece += char
-    return [*pieces, piece]
+    text, start = text.expandtabs(8), 0
+    # A character that is wider than the line is alone on its own.
+    while (end := max(_fit(text, width, start), start + 1)) < len(text):
+        pieces.append(text[start:end])
+        start = end
+    return [*pieces, text[start:]]
 
 
 def _pieces(text: str, width: int) -> Iterator[str]:
     """The words, those that no line can hold in pieces: after a comma if there is one, else anywhere."""
     for word in _BREAK.split(text.strip()):
-        left = word
-        while columns(left) > width and not _PATH.match(left):
-            end = len(left)
-            while columns(left[:end]) > width:
-                end -= 1
-            end = left.rfind(",", 0, end) + 1 or end
-            yield left[:end]
-            left = left[end:]
-        if left:
-            yield left
+        start = 0
+        while (end := _fit(word, width, start)) < len(word) and not _PATH.match(word, start):
+            end = word.rfind(",", start, end) + 1 or end
+            yield word[start:end]
+            start = end
+        if start < len(word):
+            yield word[start:]
 
 
 def listed(items: Iterable[str], width: int) -> str:

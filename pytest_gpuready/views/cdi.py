@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.cdispec import readers
 from pytest_gpuready.cdispec.document import TooMuch, Unparsable
 from pytest_gpuready.cdispec.registry import Registry, resolve
-from pytest_gpuready.cdispec.spec import Spec, parse
+from pytest_gpuready.cdispec.spec import Device, Spec, parse
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.facts import file, files, stat
 from pytest_gpuready.views import View
@@ -247,6 +247,18 @@ class Cdi(View):
                     level.append(found.spec)
             levels.append(level)
         return resolve(levels)
+
+    @functools.cached_property
+    def devices(self) -> dict[str, Device]:
+        """The devices that containerd resolves, by names such as `nvidia.com/gpu=0`, whatever their kind.
+
+        Where containerd has no CDI: those of the default directories. `Denied`, `Undetermined` as `registry`.
+        """
+        try:
+            reader = self._daemon()
+        except NotApplicable:
+            reader = Reader("", "CDI", DEFAULT_DIRECTORIES, None)
+        return {name: device for name, (_, device) in self.registry(reader).devices.items()}
 
     @staticmethod
     def paths(spec: Spec) -> list[str]:

@@ -305,6 +305,13 @@ class ContainerdLive(View):
         return answer.version.version.removeprefix("v") if answer is not None and answer.version is not None else None
 
     @property
+    def version(self) -> tuple[int, ...]:
+        """That version as numbers; `Undetermined` where it does not say."""
+        if self.live_version_text is None:
+            raise Undetermined("the running containerd does not say its version")
+        return version_tuple(self.live_version_text)
+
+    @property
     def daemon_path(self) -> str:
         """The PATH of the running daemon; systemd's default where no daemon runs."""
         selected = self.selected

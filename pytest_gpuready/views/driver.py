@@ -169,6 +169,13 @@ class Driver(View):
         return match[1] if match else None
 
     @property
+    def version(self) -> str:
+        """The same where there must be one; `Undetermined` where there is none."""
+        if self.module_version is None:
+            raise Undetermined("the kernel module nvidia is not loaded, or does not say its version")
+        return self.module_version
+
+    @property
     def nvrm_version(self) -> str | None:
         """The first line of /proc/driver/nvidia/version."""
         text = self.facts.text(NVIDIA_VERSION)
@@ -192,7 +199,7 @@ class Driver(View):
         """Versions that DKMS holds the sources of, and the kernels each is built for (names of its folders)."""
         found: dict[str, list[str]] = {}
         for path in self.facts.glob(DKMS):
-            version, leaf = path.split("/")[5:7]
+            version, leaf = ([*path.split("/"), *[""] * 7])[5:7]
             if re.match(r"\d", version):
                 kernels = found.setdefault(version, [])
                 if leaf not in ("source", "build"):
@@ -300,12 +307,12 @@ class Driver(View):
     def _mode_fault(self, path: str, seen: Stat) -> NodeFault | None:
         """Users of containers open the node by its mode; the driver's parameters say which it should have."""
         said = self.params.get("DeviceFileMode", "")
-        wanted = int(said) & 0o666 if said.isdigit() and len(said) < 6 else 0o666
+        wanted = int(said) & 0o666 if re.fullmatch(r"[0-9]{1,5}", said) else 0o666
         mode = seen.mode & 0o666
         if mode & wanted != wanted:
             return NodeFault(path, f"has mode {seen.mode & 0o777:04o}; it needs {wanted:04o}", mode=wanted)
         owner = self.params.get("DeviceFileUID", "0")
-        if mode & 0o006 != 0o006 and owner.isdigit() and seen.uid != int(owner):
+        if mode & 0o006 != 0o006 and re.fullmatch(r"[0-9]{1,10}", owner) and seen.uid != int(owner):
             return NodeFault(path, f"belongs to user {seen.uid}; the driver's parameter says {owner}", owner=owner)
         return None
 

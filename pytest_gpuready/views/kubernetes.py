@@ -281,7 +281,7 @@ class Kubernetes(View):
         if self.kubelet is None or not self.kubelet.exe or self.kubelet.comm != "kubelet":
             raise Undetermined("the kubelet's version cannot be had")
         text = self.facts.text(version_script(self.kubelet.exe)) or ""
-        found = re.match(r"\s*Kubernetes v(\d+)\.(\d+)(?:\.(\d+))?", text)
+        found = re.match(r"\s*Kubernetes v(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", text)
         if found is None:
             raise Undetermined(f"{self.kubelet.exe} does not tell its version")
         return tuple(int(part) for part in found.groups(default="0"))

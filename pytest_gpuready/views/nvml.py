@@ -257,7 +257,7 @@ def _from_child(text: str) -> Log:
             cuda_version=f"{cuda // 1000}.{cuda % 1000 // 10}" if isinstance(cuda, int) else None,
             gpus=tuple(_child_gpu(gpu) for gpu in said["gpus"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
         raise Garbled(f"its answer cannot be read: {error}") from error
 
 

@@ -17,8 +17,8 @@ _NOTHING = frozenset(
     {"", "n/a", "[n/a]", "not supported", "[not supported]", "requested functionality has been deprecated"}
 )
 _BUS_ID = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
-_GPU_LINE = re.compile(r"^GPU (\d+):")
-_MIG_LINE = re.compile(r"^\s+MIG (\S+)\s+Device\s+(\d+): \(UUID: (\S+)\)")
+_GPU_LINE = re.compile(r"^GPU (\d{1,9}):")
+_MIG_LINE = re.compile(r"^\s+MIG (\S+)\s+Device\s+(\d{1,9}): \(UUID: (\S+)\)")
 
 
 class Garbled(Exception):  # noqa: N818 - it is an answer, not an error

@@ -309,13 +309,21 @@ class Toolkit(View):
 
     # ------------------------------------------------------------------ configuration
 
+    @functools.cached_property
+    def _configs(self) -> dict[str, Config]:
+        """By path: each is read once, whoever asks."""
+        return {}
+
     def config_path_for(self, route: str) -> str:
         """The file that a route's runtime reads: the operator's for the operator's, else the one in /etc."""
         return OPERATOR_CONFIG if (self.runtime_for(route) or "").startswith(f"{OPERATOR_ROOT}/") else CONFIG
 
     def config_for(self, route: str) -> Config:
         """The configuration that a route's runtime reads."""
-        return self._config(self.config_path_for(route))
+        path = self.config_path_for(route)
+        if path not in self._configs:
+            self._configs[path] = self._config(path)
+        return self._configs[path]
 
     @property
     def config_path(self) -> str:

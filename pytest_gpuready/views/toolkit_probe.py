@@ -173,7 +173,7 @@ GUESSES: tuple[str, ...] = ("/sbin/ldconfig", "/sbin/ldconfig.real", OPERATOR_RO
 
 def numbers(text: str) -> tuple[int, ...]:
     """The leading dotted numbers of a version; a Debian epoch is dropped: `1:1.17.8~rc.1-1` is (1, 17, 8)."""
-    found = re.match(r"(?:\d+:)?v?(\d+(?:\.\d+){0,3})", text.strip())
+    found = re.match(r"(?:\d+:)?v?(\d{1,18}(?:\.\d{1,18}){0,3})", text.strip())
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 

@@ -339,9 +339,9 @@ class TestAnsible:
 
     @pytest.fixture(autouse=True)
     def _program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Of the same environment, if it is not on PATH.
-        monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{Path(sys.executable).parent}")
-        if shutil.which("ansible-inventory") is None:
+        # Not on PATH as a rule: the one of the same environment is found.
+        beside = shutil.which("ansible-inventory", path=str(Path(sys.executable).parent))
+        if shutil.which("ansible-inventory") is None and beside is None:
             pytest.skip("ansible-inventory is not on this machine")
         (tmp_path / "ansible.cfg").write_text("[defaults]\n")
         monkeypatch.setenv("ANSIBLE_CONFIG", str(tmp_path / "ansible.cfg"))
@@ -394,7 +394,27 @@ class TestAnsible:
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_the_one_beside_this_python_is_found_where_none_is_on_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A virtual environment that is not activated, or pipx. PATH stays what it was."""
+        beside = tmp_path / "venv" / "bin"
+        beside.mkdir(parents=True)
+        program = beside / "ansible-inventory"
+        program.write_text('#!/bin/sh\necho \'{"_meta": {"hostvars": {}}, "all": {"hosts": ["n7"]}}\'\n')
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(beside / "python"))
+        for path in ("/usr/nowhere:/bin", None):
+            if path is None:
+                monkeypatch.delenv("PATH")
+            else:
+                monkeypatch.setenv("PATH", path)
+            found = Inventory(str(tmp_path / f"{path is None}.ini"))
+            assert [node.label for node in found.nodes("all")] == ["ansible://n7"]
+            assert os.environ.get("PATH") == path
+
     def test_without_ansible_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/usr/nowhere:/bin")
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         with pytest.raises(SpecError, match=r"ansible-inventory is not on this machine"):
             resolved([parse("ansible://n")], Inventory(str(tmp_path / "missing.ini")))

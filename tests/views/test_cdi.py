@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.views.cdi import CDI_ROUTES, DEFAULT_DIRECTORIES, Cdi
 from tests.support.cdi import SPEC, cdi, spec
+from tests.support.nodes import ready
 from tests.support.simnode import SimNode
 from tests.support.toolkit import config, containerd, debian, toolkit, views
 
@@ -95,3 +96,11 @@ def test_a_file_that_may_not_be_read_may_be_nvidias_whatever_its_name() -> None:
     assert [found.path for found in view.of(view.reader("ctr-gpus"))] == ["/etc/cdi/gpu.yaml"]
     with pytest.raises(Denied):
         view.registry(view.reader("ctr-gpus"))
+
+
+def test_devices_are_named_in_full_as_containerd_resolves_them() -> None:
+    nodes = ready()
+    assert set(seen(nodes).devices) >= {f"nvidia.com/gpu={name}" for name in ("0", "1", "all")}
+    # A containerd without CDI: those of the default directories.
+    assert "nvidia.com/gpu=0" in seen(ready("1.6.20")).devices
+    assert seen(nodes.remove("/etc/cdi", "/var/run/cdi")).devices == {}

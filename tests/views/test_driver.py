@@ -208,3 +208,9 @@ def test_every_check_of_the_family_tells_what_why_fix_and_references() -> None:
     for check in mine:
         assert set(check.page) == {"What", "Why", "Fix", "References"}
         assert all(check.page.values()), check.id
+
+
+def test_the_version_of_a_module_that_is_not_loaded_is_not_known() -> None:
+    assert Views(d.h100(SimNode()).facts()).get(Driver).version == d.VERSION
+    with pytest.raises(Undetermined, match="is not loaded"):
+        assert Views(SimNode().facts()).get(Driver).version
