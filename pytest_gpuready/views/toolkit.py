@@ -170,6 +170,7 @@ class Toolkit(View):
 
     @functools.cached_property
     def _runtimes(self) -> dict[str, str | None]:
+        """By route: each is searched once, whoever asks."""
         return {}
 
     def _find_runtime(self, route: str) -> str | None:
@@ -336,15 +337,6 @@ class Toolkit(View):
         return self.config_for("cri-handler")
 
     def _config(self, path: str) -> Config:
-        if path not in self._configs:
-            self._configs[path] = self._read_config(path)
-        return self._configs[path]
-
-    @functools.cached_property
-    def _configs(self) -> dict[str, Config]:
-        return {}
-
-    def _read_config(self, path: str) -> Config:
         fact = self.facts.fact(file(path))
         if fact.state == "absent":
             return Config(path, None)
