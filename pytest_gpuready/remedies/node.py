@@ -64,7 +64,8 @@ class NodeRemedies:
     def sudo(self) -> Remedy:
         """Sudo asks or refuses. The rule is what `--sudo` runs: a root shell, no less."""
         return Remedy(
-            "Let the user run sh as root without a password (this is root; on the node, by an administrator).",
+            "Let the user run sh as root without a password (this is root; on the node, by an administrator); or only "
+            "what the suite reads, by what `python -m pytest_gpuready.sudoers USER` prints.",
             (
                 'echo "$USER ALL=(root) NOPASSWD: $(command -v sh) -s" | sudo tee /etc/sudoers.d/gpuready >/dev/null',
                 "sudo chmod 0440 /etc/sudoers.d/gpuready && sudo visudo -c",

@@ -26,6 +26,7 @@ class Scripted:
     greeted: bool = True
     complaint: str = ""
     sudo: bool = False
+    by_rule: bool = False
     scripts: list[str] = field(default_factory=list)
 
     def send(self, script: str, deadline: float) -> Reply:

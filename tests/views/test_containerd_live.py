@@ -54,6 +54,15 @@ def test_a_program_that_may_not_be_run_leaves_the_daemons_own_word() -> None:
         _ = live(stopped(node).answer(("containerd", "--version"), "", state="absent")).disk_version_text
 
 
+@pytest.mark.parametrize("words", [["--version"], ["-v"], ["config", "default"], ["help"]])
+def test_a_containerd_that_is_only_asked_something_is_no_daemon(words: list[str]) -> None:
+    """The suite's own `containerd --version` runs beside the list of processes."""
+    node = healthy(SimNode())
+    assert len(live(node.process(Proc(901, "containerd", ["containerd", *words], "/usr/bin/containerd"))).daemons) == 1
+    named = Proc(902, "containerd", ["containerd", "--config", "config", "-l", "debug"], "/usr/bin/containerd")
+    assert [daemon.process.pid for daemon in live(node.process(named)).daemons] == [900, 902]
+
+
 def test_a_socket_that_is_no_path_is_never_asked() -> None:
     settings = Settings(socket="npipe:x")
     node = healthy(SimNode())
