@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request
+from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO, Fact, Facts, Request
 from pytest_gpuready.node.redact import redact
 from pytest_gpuready.node.rooted import ASK
 from pytest_gpuready.node.rooted import read as rooted_answers
@@ -51,6 +51,8 @@ def gather(
             break
         _record(facts, [request for request in requests if request is not ASK], answers, reply)
         if not reply.complete:
+            if not reply.timed_out:
+                facts.add(BROKE_OFF, Fact("cut", note=reply.trouble))
             break
     return facts
 

@@ -27,6 +27,10 @@ _REACH: tuple[tuple[str, str], ...] = (
         "Nothing listens at that port: start sshd on the node, or name its port in the spec (ssh://HOST:PORT).",
     ),
     ("Could not resolve hostname", "The name is not known here: correct it, or give it an address in ~/.ssh/config."),
+    (
+        "the answers broke off",
+        "Ask again. If it happens again, see what sshd on the node says (`journalctl -u ssh`): it may have been ended.",
+    ),
     ("No route to host", "The node is off or not routed to from here."),
     ("timed out", "Nothing answers at that address: the node is off, or a firewall drops the connection."),
     (

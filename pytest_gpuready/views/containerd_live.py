@@ -385,8 +385,11 @@ def _table(value: object) -> dict[str, object]:
 
 
 def _asked_only(args: tuple[str, ...]) -> bool:
-    """Whether it is no daemon but a question, such as our own `containerd --version` beside the list of processes."""
-    return bool(_QUESTIONS & set(args[1:])) or args[1:2] in [(word,) for word in _COMMANDS]
+    """Whether it is no daemon but a question, such as our own `containerd --version` beside the list of processes.
+
+    One that has no arguments yet, not even its name, was begun that moment.
+    """
+    return not args or bool(_QUESTIONS & set(args[1:])) or args[1:2] in [(word,) for word in _COMMANDS]
 
 
 def is_path(socket: str) -> bool:
