@@ -165,8 +165,8 @@ class Runner:
         try:
             with shell:
                 begun = time.monotonic()
-                rooted = sudoers.requests() if shell.by_rule else ()
-                facts = gather(shell, node.label, self._wants, self.timeout, rooted)
+                rooted = (sudoers.requests(),) if shell.by_rule else ()
+                facts = gather(shell, node.label, self._wants, self.timeout, *rooted)
                 self._ask_api(facts, self.timeout - (time.monotonic() - begun))
         finally:
             with self._lock:
