@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import sudoers
 from pytest_gpuready.judge import judge, judge_views
 from pytest_gpuready.model import Denied, Undetermined
 from pytest_gpuready.node import kubeapi
@@ -164,7 +165,8 @@ class Runner:
         try:
             with shell:
                 begun = time.monotonic()
-                facts = gather(shell, node.label, self._wants, self.timeout)
+                rooted = (sudoers.requests(),) if shell.by_rule else ()
+                facts = gather(shell, node.label, self._wants, self.timeout, *rooted)
                 self._ask_api(facts, self.timeout - (time.monotonic() - begun))
         finally:
             with self._lock:

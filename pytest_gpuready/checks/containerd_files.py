@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
@@ -18,6 +17,7 @@ from pytest_gpuready.model import (
     passed,
     unknown,
 )
+from pytest_gpuready.views.containerd_config import utc
 from pytest_gpuready.views.handlers import is_nvidia
 
 if TYPE_CHECKING:
@@ -152,6 +152,10 @@ def _by_time(config: ContainerdConfig, live: ContainerdLive, why: str, mend: Rem
             expected=expected,
             remedy=mend.containerd.restart(),
         )
+    doubt = config.clock_doubt()
+    if doubt:
+        why = f"{doubt}, so times tell nothing; and {why}"
+        return unknown(why, expected=expected, remedy=mend.containerd.restart())
     if changed < live.started:
         return passed(f"by time: pid {live.pid} was started after the last change of {which} ({why})")
     return unknown(
@@ -167,13 +171,6 @@ def _times(config: ContainerdConfig, live: ContainerdLive) -> tuple[Evidence, ..
     with contextlib.suppress(Undetermined, Denied):
         changed, which = config.newest_change()
         if live.started is not None and changed:
-            text = f"pid {live.pid} started {_utc(live.started)}\n{which} changed {_utc(changed)}"
+            text = f"pid {live.pid} started {utc(live.started)}\n{which} changed {utc(changed)}"
             return (Evidence("times", text),)
     return ()
-
-
-def _utc(seconds: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:g}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, unknown
-from pytest_gpuready.node.facts import REACH, SUDO
+from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -27,12 +27,20 @@ MESSAGES: tuple[Message, ...] = (
 def reachable(platform: Platform, mend: Remedies) -> Outcome:
     """The transport connects and a POSIX shell answers.
 
-    What: one login, without any prompt (BatchMode), in which `sh` prints a word that only this run knows.
+    What: one login, without any prompt (BatchMode), in which `sh` prints a word that only this run knows; and the
+    connection lasts until all is answered.
     Why: everything else is read through that shell; where it is not there, nothing is known.
     Fix: mend the login as the message says: the address, the key (`ssh-copy-id`), the known host key, the login shell.
     References: ssh(1), ssh_config(5): BatchMode, StrictHostKeyChecking.
     """
-    fact = platform.facts.peek(REACH)
+    fact, broken = platform.facts.peek(REACH), platform.facts.peek(BROKE_OFF)
+    if broken is not None:
+        # What did come is half of it: one root says so, rather than every check that lacks the other half.
+        return unknown(
+            f"the answers broke off: {broken.note}",
+            expected="a connection that lasts until every question is answered",
+            remedy=mend.node.reach("the answers broke off"),
+        )
     if fact is not None and fact.state == "ok":
         return passed("a POSIX shell answered")
     why = (fact.note if fact is not None else "") or "nothing answered"

@@ -83,9 +83,10 @@ def script(name: str, body: str, *args: str, timeout: float = 5, limit: int = 26
 #: The limit of a command whose answer is short, in bytes: such commands run side by side on the node.
 SHORT = 12_288
 
-#: Whether the transport answered with a working shell, and whether sudo worked.
+#: Whether the transport answered with a working shell, whether sudo worked, and why the answers broke off, if they did.
 REACH = Request("node", ("reach",))
 SUDO = Request("node", ("sudo",))
+BROKE_OFF = Request("node", ("broke off",))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request
+from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO, Fact, Facts, Request
 from pytest_gpuready.node.redact import redact
+from pytest_gpuready.node.rooted import ASK
+from pytest_gpuready.node.rooted import read as rooted_answers
 from pytest_gpuready.node.script import LOST, parse, preamble, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_gpuready.node.facts import State
     from pytest_gpuready.node.transport import Reply, Transport
@@ -20,10 +22,17 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 6
 
 
-def gather(transport: Transport, label: str, wants: Callable[[Facts], Iterable[Request]], timeout: float) -> Facts:
+def gather(
+    transport: Transport,
+    label: str,
+    wants: Callable[[Facts], Iterable[Request]],
+    timeout: float,
+    rooted: Sequence[Request] = (),
+) -> Facts:
     """The facts of one node, in one login, within `timeout` seconds. Never raises for what the node does.
 
-    `wants` is given the facts so far and names everything that is wanted, also what is there already.
+    `wants` is given the facts so far and names everything that is wanted, also what is there already. `rooted` is what
+    the one program reads that sudo may permit instead of a shell.
     """
     facts = Facts(label)
     deadline = time.monotonic() + timeout
@@ -31,12 +40,19 @@ def gather(transport: Transport, label: str, wants: Callable[[Facts], Iterable[R
         requests = [request for request in dict.fromkeys(wants(facts)) if request not in facts]
         if number and not requests:
             break
+        if number == 0 and rooted and transport.by_rule:
+            requests.insert(0, ASK)
         script = (preamble(transport.nonce) if number == 0 else "") + render(requests, transport.nonce)
         reply = transport.send(script, deadline)
         if number == 0 and not _begin(facts, transport, reply):
             break
-        _record(facts, requests, reply, transport.nonce)
+        answers = parse(reply.output, requests, transport.nonce)
+        if ASK in requests and not _as_root(facts, answers.pop(ASK, None), rooted):
+            break
+        _record(facts, [request for request in requests if request is not ASK], answers, reply)
         if not reply.complete:
+            if not reply.timed_out:
+                facts.add(BROKE_OFF, Fact("cut", note=reply.trouble))
             break
     return facts
 
@@ -51,7 +67,6 @@ def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
         return False
     if f"\n{transport.nonce} ".encode() in reply.output:
         facts.add(REACH, Fact("ok"))
-        facts.add(SUDO, Fact("ok"))
         return True
     # The login shell greeted, and the shell that was to follow it did not run.
     said = transport.complaint or reply.trouble
@@ -66,8 +81,19 @@ def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
     return False
 
 
-def _record(facts: Facts, requests: list[Request], reply: Reply, nonce: str) -> None:
-    answers = parse(reply.output, requests, nonce)
+def _as_root(facts: Facts, asked: Fact | None, rooted: Sequence[Request]) -> bool:
+    """Record what the program for sudo read, before the user's own answers; False if sudo refused it."""
+    read = rooted_answers(asked, rooted) if asked is not None else {}
+    if isinstance(read, Fact):
+        facts.add(SUDO, read)
+        return False
+    for request, fact in read.items():
+        facts.add(request, redact(request, fact))
+    return True
+
+
+def _record(facts: Facts, requests: list[Request], answers: dict[Request, Fact], reply: Reply) -> None:
+    facts.add(SUDO, Fact("ok"))
     for request, fact in answers.items():
         stopped = reply.timed_out and fact.state == "cut" and fact.note == LOST
         taken = Fact("timeout", fact.data, fact.rc, "no answer within the deadline") if stopped else fact

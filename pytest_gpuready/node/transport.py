@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_gpuready.node.clean import clean
 from pytest_gpuready.node.inside import INSIDE, by_paramiko
+from pytest_gpuready.node.rooted import PROGRAM
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -71,6 +72,10 @@ class Transport(Protocol):
     @property
     def sudo(self) -> bool:
         """Whether the shell was asked for through sudo."""
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether it may be the user's own, beside one program that sudo permits (see `rooted`)."""
 
     def send(self, script: str, deadline: float) -> Reply:
         """Run a round's script; `deadline` is a time of the monotonic clock. Never raises for what the node does."""
@@ -122,6 +127,11 @@ def wants_sudo(node: NodeSpec, options: Options) -> bool:
     return options.sudo or dict(node.options).get("sudo", "").lower() in ("1", "true", "yes")
 
 
+def by_rule(node: NodeSpec, options: Options) -> bool:
+    """Whether a rule for one program (see `rooted`) may stand for a shell by sudo: root is what is asked for."""
+    return wants_sudo(node, options) and not (dict(node.options).get("sudo_user") or options.sudo_user)
+
+
 def shell_command(greeting: str, options: Options, node: NodeSpec) -> str:
     """What the login shell is asked for: a greeting, then sh on standard input, through sudo where that is wished.
 
@@ -131,6 +141,9 @@ def shell_command(greeting: str, options: Options, node: NodeSpec) -> str:
     if wants_sudo(node, options):
         user = dict(node.options).get("sudo_user") or options.sudo_user
         last = f"exec sudo -n {f'-u {shlex.quote(user)} ' if user else ''}-- sh -s"
+    if by_rule(node, options):
+        # Tried with nothing to do: no line meant for root's shell may ever reach another one.
+        last = f"[ -x {PROGRAM} ] && {{ sudo -n -- sh -s </dev/null || exec sh -s; }}; {last}"
     return f"exec sh -c {shlex.quote(f'echo; echo {greeting}; {last}')}"
 
 
@@ -162,6 +175,11 @@ class Shell:
     def sudo(self) -> bool:
         """See `Transport.sudo`."""
         return wants_sudo(self.node, self.options)
+
+    @property
+    def by_rule(self) -> bool:
+        """See `Transport.by_rule`."""
+        return by_rule(self.node, self.options)
 
     def _open(self) -> subprocess.Popen[bytes] | None:
         """The program, started by the first round; None once it was killed."""

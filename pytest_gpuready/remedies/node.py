@@ -27,6 +27,10 @@ _REACH: tuple[tuple[str, str], ...] = (
         "Nothing listens at that port: start sshd on the node, or name its port in the spec (ssh://HOST:PORT).",
     ),
     ("Could not resolve hostname", "The name is not known here: correct it, or give it an address in ~/.ssh/config."),
+    (
+        "the answers broke off",
+        "Ask again. If it happens again, see what sshd on the node says (`journalctl -u ssh`): it may have been ended.",
+    ),
     ("No route to host", "The node is off or not routed to from here."),
     ("timed out", "Nothing answers at that address: the node is off, or a firewall drops the connection."),
     (
@@ -64,7 +68,8 @@ class NodeRemedies:
     def sudo(self) -> Remedy:
         """Sudo asks or refuses. The rule is what `--sudo` runs: a root shell, no less."""
         return Remedy(
-            "Let the user run sh as root without a password (this is root; on the node, by an administrator).",
+            "Let the user run sh as root without a password (this is root; on the node, by an administrator); or only "
+            "what the suite reads, by what `python -m pytest_gpuready.sudoers USER` prints.",
             (
                 'echo "$USER ALL=(root) NOPASSWD: $(command -v sh) -s" | sudo tee /etc/sudoers.d/gpuready >/dev/null',
                 "sudo chmod 0440 /etc/sudoers.d/gpuready && sudo visudo -c",

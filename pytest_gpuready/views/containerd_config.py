@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import posixpath
+import time
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.files import NotLooked
@@ -24,6 +25,7 @@ from pytest_gpuready.views.handlers import (
     where_of,
     word,
 )
+from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from pytest_gpuready.views import Views
 
 __all__ = ["CRI_PLUGINS", "RUNTIME_NAME", "ContainerdConfig", "Difference", "FactFiles", "Handler"]
+
+#: What was changed before containerd was, 2015-12-01, was changed under a wrong clock; a clock may be a day off.
+FIRST_CONTAINERD, DAY = 1_448_928_000, 86_400
 
 #: Where drop-ins usually are; looked at in the first round, so that a healthy node needs no other.
 DROP_INS = ("/etc/containerd/conf.d/*.toml", "/etc/containerd/config.d/*.toml", "/etc/containerd/*.d/*.toml")
@@ -339,9 +344,30 @@ class ContainerdConfig(View):
 
         The later of mtime and ctime: `cp -p`, rsync and dpkg keep the first.
         """
-        newest, which = 0, self.path
-        for place in self.dated:
-            found = self.facts.stat(place)
-            if found is not None and max(found.mtime, found.ctime) > newest:
-                newest, which = max(found.mtime, found.ctime), place
-        return newest, which
+        return max(self.changes(), key=lambda change: change[0], default=(0, self.path))
+
+    def changes(self) -> list[tuple[int, str]]:
+        """When each of the files and folders was changed, those that are there."""
+        found = [(self.facts.stat(place), place) for place in self.dated]
+        return [(max(lies.mtime, lies.ctime), place) for lies, place in found if lies is not None]
+
+    def clock_doubt(self) -> str | None:
+        """Why times tell nothing on this node: its clock was not set when a file was changed, or is not set now."""
+        now = None
+        with contextlib.suppress(Undetermined, Denied):
+            now = self.views.get(Platform).now
+        for changed, place in self.changes():
+            # 0 and 1 are the stamps of images that are built to be the same every time.
+            if 1 < changed < FIRST_CONTAINERD:
+                return f"{place} was changed under a clock that said {utc(changed)}"
+            if now is not None and changed > now + DAY:
+                return f"the node's clock says {utc(now)}, and {place} was changed {utc(changed)}"
+        return None
+
+
+def utc(seconds: float) -> str:
+    """A time as people read it."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"

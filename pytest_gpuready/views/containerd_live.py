@@ -36,6 +36,10 @@ FOREIGN = ("/var/run/docker/", "/run/docker/")
 #: The PATH that systemd gives its services (systemd.exec(5)).
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+#: With these it is no daemon (ctd v2.1.9:cmd/containerd/command/main.go).
+_QUESTIONS = frozenset({"--version", "-v", "--help", "-h"})
+_COMMANDS = ("config", "publish", "oci-hook", "help")
+
 PATH_VERSION = run("containerd", "--version", limit=SHORT)
 
 
@@ -45,6 +49,11 @@ def api(socket: str) -> Request:
     _, _, _, _, _, *arguments = ask_command(socket)
     body = f'set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
     return script("containerd API", body, *arguments, timeout=6, limit=4 * 1024 * 1024)
+
+
+def journal(unit: str) -> Request:
+    """The last that a service said."""
+    return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,11 @@ class ContainerdLive(View):
     @functools.cached_property
     def every_daemon(self) -> list[Daemon]:
         """Every containerd that runs on the node, in no container."""
-        return [self._daemon(process) for process in self.views.get(Platform).processes if process.comm == "containerd"]
+        return [
+            self._daemon(process)
+            for process in self.views.get(Platform).processes
+            if process.comm == "containerd" and not _asked_only(process.args)
+        ]
 
     def _daemon(self, process: Process) -> Daemon:
         config, address = process.option("--config", "-c", "-config"), process.option("--address", "-a", "-address")
@@ -213,18 +226,7 @@ class ContainerdLive(View):
     @property
     def journal_request(self) -> Request:
         """The last that the service said."""
-        return run(
-            "journalctl",
-            "-u",
-            f"{self.service}.service",
-            "-n",
-            "30",
-            "--no-pager",
-            "-o",
-            "cat",
-            timeout=5,
-            limit=65_536,
-        )
+        return journal(f"{self.service}.service")
 
     @property
     def last_words(self) -> list[str]:
@@ -387,6 +389,14 @@ def _plain(endpoint: str) -> str:
 
 def _table(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
+
+
+def _asked_only(args: tuple[str, ...]) -> bool:
+    """Whether it is no daemon but a question, such as our own `containerd --version` beside the list of processes.
+
+    One that has no arguments yet, not even its name, was begun that moment.
+    """
+    return not args or bool(_QUESTIONS & set(args[1:])) or args[1:2] in [(word,) for word in _COMMANDS]
 
 
 def is_path(socket: str) -> bool:

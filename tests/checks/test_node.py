@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuready.node.facts import Fact
+from pytest_gpuready.judge import judge
+from pytest_gpuready.model import Settings
+from pytest_gpuready.node.facts import BROKE_OFF, Fact
 from tests.support.containerd import CONFIG, V2, config, healthy, says
 from tests.support.simnode import SimNode
 
@@ -82,3 +84,19 @@ def test_what_cannot_be_read_of_it_is_unknown_for_pods_only() -> None:
     node.answer(lambda request: request.arg == (CONFIG,) and request.kind == "file", state="timeout")
     found = finding(node, "selinux")
     assert (found.per_route["cri-handler"], found.per_route["ctr-gpus"]) == ("unknown", "pass")
+
+
+def test_answers_that_broke_off_are_one_root_and_no_ground_for_a_finding() -> None:
+    node = healthy(SimNode(label="ssh://n1"))
+    facts = node.facts()
+    facts.add(BROKE_OFF, Fact("cut", note="the connection ended (exit status 255)"))
+    report = judge(facts, Settings())
+    found = report.findings["node.reachable"]
+    assert (found.status, found.outcome.found) == (
+        "unknown",
+        "the answers broke off: the connection ended (exit status 255)",
+    )
+    assert found.outcome.remedy is not None
+    assert found.outcome.remedy.summary.startswith("Ask again.")
+    assert {other.status for name, other in report.findings.items() if name != "node.reachable"} == {"blocked"}
+    assert report.verdict == "unknown"

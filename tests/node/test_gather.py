@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pytest_gpuready.model import Denied, Undetermined
-from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request, file, files, glob, run, stat
+from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO, Fact, Facts, Request, file, files, glob, run, stat
 from pytest_gpuready.node.gather import MOST_ROUNDS, gather
 from pytest_gpuready.node.hosts import NodeSpec
 from pytest_gpuready.node.transport import Options, Reply, Shell
@@ -26,6 +26,7 @@ class Scripted:
     greeted: bool = True
     complaint: str = ""
     sudo: bool = False
+    by_rule: bool = False
     scripts: list[str] = field(default_factory=list)
 
     def send(self, script: str, deadline: float) -> Reply:
@@ -99,6 +100,7 @@ class TestEndedEarly:
         facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
         assert facts.text(file("/1")) == "one"
         assert facts.peek(file("/2")) == Fact("cut", note="not reached: the connection ended (exit status 255)")
+        assert facts.peek(BROKE_OFF) == Fact("cut", note="the connection ended (exit status 255)")
 
     def test_a_node_that_ends_a_later_round(self) -> None:
         transport = Scripted([Reply(framed(b"one"), complete=True), Reply(b"", trouble="the connection ended")])

@@ -139,8 +139,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(folder: Path, *options: str) -> Sshd:
-    """Start a server with its files in the folder; `options` are further lines of its configuration."""
+def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
+    """Start a server with its files in the folder; `options` are further lines of its configuration.
+
+    `within` is a program that runs it, such as unshare.
+    """
     program = sshd_program()
     assert program is not None
     folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +184,7 @@ def start(folder: Path, *options: str) -> Sshd:
     server.add_alias(server.alias)
     server.log.touch()
     server.process = subprocess.Popen(
-        [program, "-D", "-f", str(folder / "sshd_config"), "-E", str(server.log)],
+        [*within, program, "-D", "-f", str(folder / "sshd_config"), "-E", str(server.log)],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -197,7 +200,7 @@ def start(folder: Path, *options: str) -> Sshd:
 
 
 @contextlib.contextmanager
-def serving(*options: str) -> Iterator[Sshd]:
+def serving(*options: str, within: tuple[str, ...] = ()) -> Iterator[Sshd]:
     """A server for the time of a block, in a folder that every user may reach; skips the test where none can be."""
     why = why_not()
     if why is not None:
@@ -205,7 +208,7 @@ def serving(*options: str) -> Iterator[Sshd]:
     folder = Path(tempfile.mkdtemp(prefix="gpuready-sshd-"))
     server = None
     try:
-        server = start(folder, *options)
+        server = start(folder, *options, within=within)
         yield server
     finally:
         if server is not None:

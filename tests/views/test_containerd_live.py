@@ -54,6 +54,16 @@ def test_a_program_that_may_not_be_run_leaves_the_daemons_own_word() -> None:
         _ = live(stopped(node).answer(("containerd", "--version"), "", state="absent")).disk_version_text
 
 
+@pytest.mark.parametrize("words", [["--version"], ["-v"], ["config", "default"], ["help"]])
+def test_a_containerd_that_is_only_asked_something_is_no_daemon(words: list[str]) -> None:
+    """The suite's own `containerd --version` runs beside the list of processes."""
+    node = healthy(SimNode())
+    assert len(live(node.process(Proc(901, "containerd", ["containerd", *words], "/usr/bin/containerd"))).daemons) == 1
+    node.process(Proc(903, "containerd", [], "/usr/bin/containerd"))
+    named = Proc(902, "containerd", ["containerd", "--config", "config", "-l", "debug"], "/usr/bin/containerd")
+    assert [daemon.process.pid for daemon in live(node.process(named)).daemons] == [900, 902]
+
+
 def test_a_socket_that_is_no_path_is_never_asked() -> None:
     settings = Settings(socket="npipe:x")
     node = healthy(SimNode())
@@ -75,7 +85,7 @@ def test_what_refuses_is_denied_and_what_is_silent_undetermined() -> None:
 
 def test_the_daemons_path_and_what_hides_it() -> None:
     assert live(stopped(healthy(SimNode()))).daemon_path.startswith("/usr/local/sbin:")
-    base = "pid 9\ncomm containerd\nuid 0\nexe /usr/bin/containerd\n"
+    base = "pid 9\ncomm containerd\nuid 0\nexe /usr/bin/containerd\narg /usr/bin/containerd\n"
     with pytest.raises(Denied):
         _ = live(healthy(SimNode()).answer(("list of processes",), f"{base}environ?\n")).daemon_path
     with pytest.raises(Undetermined):
