@@ -159,7 +159,7 @@ class Walk:
         try:
             table = loads(
                 data,
-                DIALECTS[release.go_toml],
+                Dialect.V194 if release.go_toml_194 else DIALECTS[release.go_toml],
                 lazy=True,
                 skipped=self.skipped,
                 end_is_start=release.minor == "2.3",
@@ -172,7 +172,9 @@ class Walk:
         self.out.remember(raw)
         if failed is not None and v1:
             place = f"({failed.line}, {failed.column}): " if failed.shown else ""
-            raise Refused(f"containerd: failed to load TOML: {path}: {place}{failed.text}", _where(path, failed.line))
+            text = f"containerd: failed to load TOML: {path}: {place}{failed.text}"
+            text = failed.text if failed.text.startswith("panic: ") else text
+            raise Refused(text, _where(path, failed.line))
         try:
             tree = decoder.decode(raw, "config.Config")
         except DecodeError as error:

@@ -124,6 +124,12 @@ def go_glob(pattern: str, listed: Callable[[str], Iterable[str]], exists: Callab
     ]
 
 
+def names_in(paths: Iterable[str], folder: str) -> set[str]:
+    """The names in a folder on the way to any of these paths."""
+    inside = folder.rstrip("/") + "/"
+    return {path[len(inside) :].split("/", 1)[0] for path in paths if path.startswith(inside)}
+
+
 class MemoryFiles:
     """Files held in memory, for tests and for what was gathered.
 
@@ -162,8 +168,7 @@ class MemoryFiles:
         return go_glob(pattern, self._listed, lambda path: path in self.content or bool(self._listed(path)))
 
     def _listed(self, folder: str) -> set[str]:
-        inside = folder.rstrip("/") + "/"
-        return {path[len(inside) :].split("/", 1)[0] for path in self.content if path.startswith(inside)}
+        return names_in(self.content, folder)
 
 
 class RootFiles:

@@ -42,6 +42,8 @@ class Release:
     cdi, cdi_field: CRI knows CDI; also by the field of the CRI API.
     sandbox_image: the built-in pause image.
     snapshotter_first: CRI looks for its snapshotter before everything else.
+    go_toml_194: go-toml is v1.9.4, not v1.9.5.
+    proxies: the types of proxy plugins that it knows, by their short names.
     """
 
     minor: str
@@ -67,6 +69,8 @@ class Release:
     cdi: bool = False
     sandbox_image: str = ""
     snapshotter_first: bool = False
+    go_toml_194: bool = False
+    proxies: tuple[str, ...] = ("snapshot", "content", "diff", "sandbox")
 
     @property
     def name(self) -> str:
@@ -81,10 +85,12 @@ class Release:
 
 _BASE: dict[str, Release] = {
     "1.6": Release("1.6", (1, 6, 0), False, 2, 1, deprecations=False, runtime_deprecations=False, cdi_field=False,
-                   validates_drain_timeout=False, default_config_path=False, sandbox_image="k8s.gcr.io/pause:3.6"),
+                   validates_drain_timeout=False, default_config_path=False, sandbox_image="k8s.gcr.io/pause:3.6",
+                   proxies=("snapshot", "content")),
     "1.7": Release("1.7", (1, 7, 0), False, 2, 1, strict_uri=True, deprecations=False, runtime_deprecations=False,
                    cdi_field=False, cdi=True, validates_drain_timeout=True, default_config_path=False,
-                   snapshotter_first=True, sandbox_image="registry.k8s.io/pause:3.8"),
+                   snapshotter_first=True, sandbox_image="registry.k8s.io/pause:3.8",
+                   proxies=("snapshot", "content", "diff")),
     "2.0": Release("2.0", (2, 0, 0), False, 3, 2, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
                    overwrites=True, keeps_stream_keys=False, default_config_path=False, systemd_cgroup_default=False,
                    sandbox_image="registry.k8s.io/pause:3.10"),
@@ -118,8 +124,9 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
 )
 
 
-_DEBIAN: dict[Version, dict[str, Any]] = {(2, 1, 9): {"go_toml": 24}}
-"""What Debian's builds change: 2.1.9+ds1-5 has golang-github-pelletier-go-toml.v2 2.4.3-2."""
+_DEBIAN: dict[Version, dict[str, Any]] = {(1, 6, 20): {"go_toml_194": True}, (2, 1, 9): {"go_toml": 24}}
+"""What Debian's builds change: 1.6.20~ds1-1 has golang-github-pelletier-go-toml 1.9.4-1, 2.1.9+ds1-5 has
+golang-github-pelletier-go-toml.v2 2.4.3-2."""
 _DEBIANS = re.compile(r"[+~]ds|\+unknown")
 """How they are told: the package's version, and ``containerd --version``.
 

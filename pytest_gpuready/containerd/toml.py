@@ -3,7 +3,8 @@ r"""TOML as the two Go parsers of containerd read it, with a line for every key 
 containerd 1.x has pelletier/go-toml v1.9.5 (`Dialect.V1`), containerd 2.x has go-toml v2.2.3 to v2.3.0 (`Dialect.V2`).
 They differ from TOML 1.0 and from each other: v1 takes a byte order mark, invalid UTF-8, unsigned 64-bit integers and
 new lines in inline tables; v2 takes the escape ``\e`` and looks at a number only where it decodes it. Debian builds
-containerd 2.1.9 with go-toml v2.4.3 (`Dialect.V24`): TOML 1.1, and duplicates are noticed everywhere.
+containerd 2.1.9 with go-toml v2.4.3 (`Dialect.V24`): TOML 1.1, and duplicates are noticed everywhere; and 1.6.20 with
+v1.9.4 (`Dialect.V194`): no unsigned 64-bit integers, and a word where a value belongs is a panic.
 
 The error text is the parser's own. Positions are those that containerd prints: v1 counts runes, v2 counts bytes.
 """
@@ -44,6 +45,7 @@ class Dialect(enum.Enum):
     """Which Go parser to be."""
 
     V1 = "go-toml v1"
+    V194 = "go-toml v1.9.4"
     V2 = "go-toml v2"
     V24 = "go-toml v2.4"
 
@@ -90,8 +92,8 @@ def loads(
     if len(data) > LIMIT:
         raise TooLarge(f"too large to be looked at: {len(data)} bytes, the limit is {LIMIT}")
     parser: Parser
-    if dialect is Dialect.V1:
-        parser = V1Parser(data)
+    if dialect in (Dialect.V1, Dialect.V194):
+        parser = V1Parser(data, older=dialect is Dialect.V194)
     elif dialect is Dialect.V24:
         parser = V24Parser(data, lazy=lazy)
     else:
