@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import itertools
 import math
 import re
@@ -130,7 +131,7 @@ class V1Parser(V1Lexer):
         if kind == "Float":
             return self.real(raw, at)
         if kind in ("LocalTime", "LocalDate"):
-            return self.moment(kind, raw)
+            return self.moment(kind, raw, at)
         if kind == "[":
             return self.array()
         if kind == "{":
@@ -170,11 +171,17 @@ class V1Parser(V1Lexer):
             self.fail(at, f"strconv.ParseFloat: parsing {quote(digits)}: {_RANGE}")
         return value
 
-    def moment(self, kind: str, raw: str) -> Moment:
+    def moment(self, kind: str, raw: str, at: int) -> Moment:
         if kind == "LocalDate" and self.peek()[0] == "LocalTime":
             raw, kind = f"{raw}T{self.take()[1]}", "LocalDateTime"
             if self.peek()[0] == "TimeOffset":
                 raw, kind = raw + self.take()[1], "Time"
+        if kind == "LocalDate":
+            year, month, day = map(int, raw.split("-"))
+            if not 1 <= month <= 12:
+                self.fail(at, f"parsing time {quote(raw)}: month out of range")
+            if not 1 <= day <= calendar.monthrange(max(year, 4), month)[1]:
+                self.fail(at, f"parsing time {quote(raw)}: day out of range")
         return Moment(raw, kind)
 
     def array(self) -> list[Any]:

@@ -6,7 +6,6 @@ internal/cri/config/config.go (ValidateImageConfig, ValidateRuntimeConfig, Valid
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.config import go_error
 from pytest_gpuready.containerd.decode import duration_error
+from pytest_gpuready.containerd.listeners import everywhere, port_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
 from pytest_gpuready.containerd.tree import Tree, copy
@@ -314,16 +314,11 @@ class Cri:
     def _listening(self) -> None:
         """What the streaming server makes of its address once the daemon runs: where it cannot listen, all ends."""
         host, port = self.server.get("stream_server_address", ""), self.server.get("stream_server_port", "")
-        wrong = None
-        if re.fullmatch(r"[+-]?[0-9]+", port):
-            if not 0 <= int(port[:9]) <= _PORTS:
-                wrong = f"listen tcp: address {port}: invalid port"
-        elif port and port not in _SERVICES:
-            wrong = f"listen tcp: lookup tcp/{port}: unknown port"
+        wrong = port_error(port)
         if wrong:
             where = self.server.at("stream_server_port")
             self.die(f"Failed to run CRI service: stream server error: {wrong}", where)
-        elif host not in ("", "localhost") and not _local(host):
+        elif not everywhere(host):
             self.unknown.append(f"loads (whether the streaming server can listen on {quote(host)} on this node)")
 
     def die(self, text: str, where: Where | None) -> None:
@@ -355,21 +350,6 @@ class Cri:
             wrong = _json_error(data)
             if wrong:
                 raise _InvalidError(f"{text}failed to parse base OCI spec file: {wrong}", where)
-
-
-_PORTS = 65535
-_SERVICES = ("domain", "ftp", "ftps", "gopher", "http", "https", "imap2", "imap3", "imaps", "pop3", "pop3s", "smtp",
-             "ssh", "submissions", "telnet")  # fmt: skip
-"""The names of ports that Go knows without /etc/services (net/lookup.go)."""
-
-
-def _local(host: str) -> bool:
-    """Whether an address is every machine's own."""
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return found.is_loopback or found.is_unspecified
 
 
 class _InvalidError(Exception):

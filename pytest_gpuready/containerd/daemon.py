@@ -13,9 +13,10 @@ from pytest_gpuready.containerd.config import Refused, Walked, clean, dotted
 from pytest_gpuready.containerd.cri import Cri, Failed
 from pytest_gpuready.containerd.decode import DecodeError, Decoder, duration_error
 from pytest_gpuready.containerd.handlers import handlers
+from pytest_gpuready.containerd.listeners import listener_error, logging_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
 from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
-from pytest_gpuready.containerd.plugins import Others
+from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started
 from pytest_gpuready.containerd.tree import Tree, from_default, leaves, plain
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class Daemon:
     def start(self) -> None:
         """Raises: Refused, Undecided, PanicError."""
         tree, release = self.walked.tree, self.release
+        self.refuse(logging_error(tree.table("debug")))
+        if tree.get("plugin_dir") and release.deprecations and release.minor in ("1.6", "1.7", "2.0"):
+            self.deprecations.append(Deprecation("io.containerd.deprecation/go-plugin-library", tree.at("plugin_dir")))
         self.find_disabled()
         if not self.v1 and not release.migrates_files:
             self.migrate()
@@ -98,8 +102,15 @@ class Daemon:
         self.decode()
         self.check_cri(snapshotters)
         self.check_required(snapshotters)
+        self.refuse(listener_error(release, tree, self.tables, self.unknown.append))
         if self.dies is not None:
             self.error = self.dies
+
+    @staticmethod
+    def refuse(wrong: tuple[str, Where | None] | None) -> None:
+        """Raises: Refused, where something is wrong."""
+        if wrong is not None:
+            raise Refused(*wrong)
 
     def find_disabled(self) -> None:
         """Which plugins `disabled_plugins` names."""
@@ -309,6 +320,13 @@ class Daemon:
             failure = self.failed(uri)
             if failure and uri not in self.disabled and self.key(uri) in names:
                 raise Refused(f"containerd: load required plugin {uri}: {failure}", where)
+        for uri in self.release.schema.plugins:
+            if uri not in self.disabled and self.key(uri) in names:
+                words = not_started(self.release, uri, self.tables.get(uri, Tree()))
+                if words == DEPENDS:
+                    self.unknown.append(f"loads (whether the plugin {uri} starts on this node)")
+                elif words:
+                    raise Refused(f"containerd: load required plugin {uri}: {words}", where)
         missing = [name for name in dict.fromkeys(names) if name not in available]
         if missing:
             raise Refused(f"containerd: required plugin [{' '.join(missing)}] not included", where)

@@ -117,6 +117,7 @@ class Decoder:
 
     def __init__(self, schema: Schema, go_toml: int) -> None:
         self.types, self.go_toml, self.newer = schema.types, go_toml, go_toml == 24
+        self.dates = go_toml in (23, 24)
         self.unknown: list[tuple[tuple[str, ...], Where | None]] = []
 
     def decode(self, tree: Tree, kind: str, default: Tree | None = None, path: tuple[str, ...] = ()) -> Tree:
@@ -163,6 +164,9 @@ class Decoder:
     def _v1_value(self, value: Any, kind: str, default: Any, path: tuple[str, ...]) -> Any:
         kind = kind.removeprefix("*")
         if kind in ("any", "toml.Tree"):
+            if kind == "toml.Tree" and isinstance(value, list):
+                to = "trees" if value and all(isinstance(item, Tree) for item in value) else "a slice"
+                raise DecodeError(f"Can't convert {_go(value)}({_go_type(value)}) to {to}", None)
             if kind == "toml.Tree" and not isinstance(value, Tree):
                 raise DecodeError(f"Can't convert {_go(value)}({_go_type(value)}) to toml.Tree", None)
             return value
@@ -275,7 +279,7 @@ class Decoder:
             pairs = zip(value, spots, strict=True)
             context = context.replace(" of type []", " of type ") if self.newer else context
             return [self._v2_value(item, kind[2:], None, context, spot, at, path) for item, (spot, at) in pairs]
-        if self.newer:
+        if self.newer or (self.dates and isinstance(value, Moment)):
             self._v24_scalar(value, kind, context, where, column)
         return self._v2_scalar(value, kind, context, where, column)
 

@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_gpuready.containerd.toml import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _HOPS = 40
 """Most symbolic links that Linux follows in one path."""
-MOST = 64 << 20
-"""No file is read further than this many bytes."""
 
 
 class NotLooked(Exception):  # noqa: N818 - nothing is wrong, it was not gathered (yet)

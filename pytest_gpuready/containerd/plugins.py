@@ -113,6 +113,26 @@ class Others:
         return None
 
 
+DEPENDS = "depends on the node"
+
+
+def not_started(release: Release, uri: str, table: Tree) -> str | None:
+    """Why a plugin does not start though nothing is wrong: its words, or `DEPENDS`; None where it starts.
+
+    It matters where `required_plugins` names it: a plugin that is skipped is no better than one that failed.
+    """
+    kind, name = uri.removeprefix("io.containerd.").rsplit(".", 1)
+    if kind in ("tracing.processor.v1", "internal.v1") and name in ("otlp", "tracing"):
+        return "skip plugin: tracing endpoint not configured"
+    if kind == "server.v1" and name in ("metrics", "debug", "grpc-tcp") and not table.get("address"):
+        return "skip plugin"
+    if name == "devmapper" and not table.get("pool_name"):
+        return "devmapper not configured" + ("" if release.minor == "1.6" else ": skip plugin")
+    if name == "blockfile" and not table.get("scratch_file"):
+        return "no scratch file generator: skip plugin"
+    return DEPENDS if name in ("aufs", "btrfs", "zfs", "erofs", "devmapper", "blockfile") else None
+
+
 def _is_platform(text: str) -> bool:
     """Whether Go's platforms.Parse takes it."""
     parts = text.split("/")
