@@ -23,6 +23,7 @@ _BOLT = "io.containerd.metadata.v1.bolt"
 _DIFF = "io.containerd.service.v1.diff-service"
 _TRANSFER = "io.containerd.transfer.v1.local"
 _DEVMAPPER = "io.containerd.snapshotter.v1.devmapper"
+_BLOCKFILE = "io.containerd.snapshotter.v1.blockfile"
 _SIZE = re.compile(r"\d+(\.\d+)* ?([kmgtpKMGTP][iI]?[bB]?|[bB])?")
 _SYSTEMS = ("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "plan9", "android", "dragonfly",
             "illumos", "aix", "js", "wasip1", "ios")  # fmt: skip
@@ -102,6 +103,8 @@ class Others:
 
     def _devmapper(self) -> tuple[str, Where | None] | None:
         """In 2.x CRI images fails with any snapshotter that fails; one that is not configured is skipped."""
+        if not self.v1 and self.table(_BLOCKFILE).get("scratch_file"):
+            self.unknown.append("cri_state (whether the snapshotter blockfile works on this node)")
         table = self.table(_DEVMAPPER)
         if self.v1 or not table.get("pool_name"):
             return None
