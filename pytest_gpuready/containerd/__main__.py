@@ -13,6 +13,10 @@ from pytest_gpuready.containerd.explain import as_json, in_words
 from pytest_gpuready.containerd.files import RootFiles
 from pytest_gpuready.containerd.load import load
 from pytest_gpuready.containerd.model import DEFAULT_CONFIG
+from pytest_gpuready.containerd.releases import ALIASES
+
+_MEASURED = {"1.6.20": "1.6.20~ds1", "2.1.9": "2.1.9+ds1"}
+"""Versions that are read as Debian's packages, which have another go-toml than upstream's: ``v2.1.9`` is upstream's."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     out = {}
     for version in options.version:
         try:
-            loaded = load(files, version, options.config or DEFAULT_CONFIG, explicit=options.config is not None)
+            build = ALIASES.get(version, version)
+            build = _MEASURED.get(build, build)
+            loaded = load(files, build, options.config or DEFAULT_CONFIG, explicit=options.config is not None)
         except PermissionError as error:
             print(f"{quote(str(error.filename))}: {error.strerror}", file=sys.stderr)
             return 1

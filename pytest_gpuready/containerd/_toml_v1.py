@@ -1,7 +1,8 @@
-"""go-toml v1.9.5: its tables and its refusals (pelletier/go-toml parser.go, keysparsing.go)."""
+"""go-toml v1.9.5, and Debian's v1.9.4: tables and refusals (pelletier/go-toml parser.go, keysparsing.go)."""
 
 from __future__ import annotations
 
+import calendar
 import itertools
 import math
 import re
@@ -18,8 +19,9 @@ _RANGE = "value out of range"
 class V1Parser(V1Lexer):
     """Tables out of tokens."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, older: bool = False) -> None:
         super().__init__(data)
+        self.older = older
         self.seen: set[str] = set()
         self.below: dict[str, list[str]] = {}
         self.prefix: list[str] = []
@@ -129,7 +131,7 @@ class V1Parser(V1Lexer):
         if kind == "Float":
             return self.real(raw, at)
         if kind in ("LocalTime", "LocalDate"):
-            return self.moment(kind, raw)
+            return self.moment(kind, raw, at)
         if kind == "[":
             return self.array()
         if kind == "{":
@@ -140,7 +142,8 @@ class V1Parser(V1Lexer):
             self.fail(at, "cannot have multiple equals for the same key")
         if kind == "Error":
             self.fail(at, raw)
-        raise TomlError(f"unhandled token: {_shown(token)}", *self.place(at), shown=False)
+        text = f"unhandled token: {_shown(token)}"
+        raise TomlError(f"panic: {text} [recovered]" if self.older else text, *self.place(at), shown=False)
 
     def integer(self, raw: str, at: int) -> int:
         digits = raw.replace("_", "")
@@ -151,9 +154,10 @@ class V1Parser(V1Lexer):
             self.fail(at, f"invalid use of _ in {'hex ' * (base == 16)}number")
         body = digits if base == 10 else digits[2:]
         value = int(body, base) if len(body) < 100 else 1 << 100
-        if not -(1 << 63) <= value < 1 << 64:
-            wrong = "invalid syntax" if body[0] == "+" else _RANGE
-            self.fail(at, f"strconv.Parse{'Int' if body[0] == '-' else 'Uint'}: parsing {quote(body)}: {wrong}")
+        if not -(1 << 63) <= value < 1 << (63 if self.older else 64):
+            signed = self.older or body[0] == "-"
+            wrong = "invalid syntax" if body[0] == "+" and not signed else _RANGE
+            self.fail(at, f"strconv.Parse{'Int' if signed else 'Uint'}: parsing {quote(body)}: {wrong}")
         return value
 
     def real(self, raw: str, at: int) -> float:
@@ -167,11 +171,17 @@ class V1Parser(V1Lexer):
             self.fail(at, f"strconv.ParseFloat: parsing {quote(digits)}: {_RANGE}")
         return value
 
-    def moment(self, kind: str, raw: str) -> Moment:
+    def moment(self, kind: str, raw: str, at: int) -> Moment:
         if kind == "LocalDate" and self.peek()[0] == "LocalTime":
             raw, kind = f"{raw}T{self.take()[1]}", "LocalDateTime"
             if self.peek()[0] == "TimeOffset":
                 raw, kind = raw + self.take()[1], "Time"
+        if kind == "LocalDate":
+            year, month, day = map(int, raw.split("-"))
+            if not 1 <= month <= 12:
+                self.fail(at, f"parsing time {quote(raw)}: month out of range")
+            if not 1 <= day <= calendar.monthrange(max(year, 4), month)[1]:
+                self.fail(at, f"parsing time {quote(raw)}: day out of range")
         return Moment(raw, kind)
 
     def array(self) -> list[Any]:

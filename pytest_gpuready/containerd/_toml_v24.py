@@ -32,6 +32,7 @@ _NAMES = {"x": "hexadecimal", "o": "octal", "b": "binary"}
 class V24Parser(V2Parser):
     """V2Parser with its successor's ways."""
 
+    POINTS = True
     TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?$")
     RUNES: ClassVar[dict[str, int]] = {"u": 4, "U": 8, "x": 2}
 

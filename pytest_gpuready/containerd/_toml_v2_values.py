@@ -42,6 +42,8 @@ class V2Values(Parser):
     """The scalars of a document; one character of `text` per byte."""
 
     TIME = _TIME
+    POINTS = False
+    """Whether an impossible date is placed at its month or day."""
     RUNES: ClassVar[dict[str, int]] = {"u": 4, "U": 8}
 
     def __init__(self, data: bytes, *, lazy: bool, end_is_start: bool) -> None:
@@ -260,9 +262,12 @@ class V2Values(Parser):
             try:
                 dt.date(max(int(date[1]), 4), int(date[2]), int(date[3]))
             except ValueError:
-                return self.unreadable(start, "impossible date", "date")
+                month = 1 <= int(date[2]) <= 12
+                return self.unreadable(start + (8 if month else 5) * self.POINTS, "impossible date", "date")
         if time and (int(time[1]) > 23 or int(time[2]) > 59 or int(time[3] or 0) > 60):
             wrong = True
+        if wrong and re.fullmatch(r"\d\d:\d\d", raw):
+            return self.unreadable(start, "times are expected to have the format HH:MM:SS[.NNNNNN]", "date")
         if wrong:
             return self.unreadable(start, "dates are expected to have the format YYYY-MM-DD", "date")
         kind = "LocalTime" if date is None else "LocalDate" if len(parts) == 1 else "Time" if zone else "LocalDateTime"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.releases import Release
 
-DIALECTS = {1: Dialect.V1, 2: Dialect.V2, 24: Dialect.V24}
+DIALECTS = {1: Dialect.V1, 2: Dialect.V2, 23: Dialect.V2, 24: Dialect.V24}
 MAX_FILES = 1000
 """No more files than this are followed."""
 
@@ -159,10 +159,10 @@ class Walk:
         try:
             table = loads(
                 data,
-                DIALECTS[release.go_toml],
+                Dialect.V194 if release.go_toml_194 else DIALECTS[release.go_toml],
                 lazy=True,
                 skipped=self.skipped,
-                end_is_start=release.minor == "2.3",
+                end_is_start=release.go_toml == 23,
             ).root
         except TooLarge as error:
             raise Undecided(f"{path}: {error.text}") from None
@@ -172,11 +172,15 @@ class Walk:
         self.out.remember(raw)
         if failed is not None and v1:
             place = f"({failed.line}, {failed.column}): " if failed.shown else ""
-            raise Refused(f"containerd: failed to load TOML: {path}: {place}{failed.text}", _where(path, failed.line))
+            text = f"containerd: failed to load TOML: {path}: {place}{failed.text}"
+            text = failed.text if failed.text.startswith("panic: ") else text
+            raise Refused(text, _where(path, failed.line))
         try:
             tree = decoder.decode(raw, "config.Config")
         except DecodeError as error:
-            if failed is None or (error.where and failed.line and error.where.line < failed.line):
+            # A value is decoded before what follows it on its line is looked at.
+            late = failed is not None and failed.text.startswith("toml: expected newline")
+            if failed is None or (error.where and failed.line and error.where.line < failed.line + late):
                 raise Refused(self.unmarshal(error), error.where, path) from None
         if failed is not None:
             place = f" at row {failed.line} column {failed.column}" if failed.shown else ""
@@ -193,6 +197,8 @@ class Walk:
         if self.release.go_toml == 1:
             place = (line, error.column) if error.column else (0, 0)
             return f"containerd: failed to unmarshal TOML: ({place[0]}, {place[1]}): {error.text}"
+        if self.release.go_toml == 23 and "cannot decode TOML local " in error.text:
+            line = error.column = 1  # v2.3 has no place for a date
         place_text = f" at row {line} column {error.column}" if error.shown else ""
         return f"containerd: failed to unmarshal TOML{place_text}: {error.text}"
 

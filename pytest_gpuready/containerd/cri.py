@@ -7,12 +7,14 @@ internal/cri/config/config.go (ValidateImageConfig, ValidateRuntimeConfig, Valid
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.config import go_error
 from pytest_gpuready.containerd.decode import duration_error
+from pytest_gpuready.containerd.listeners import everywhere, port_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
 from pytest_gpuready.containerd.tree import Tree, copy
@@ -61,6 +63,7 @@ class Cri:
         self.tables = tables
         self.deprecations: list[Deprecation] = []
         self.unknown: list[str] = []
+        self.dies: Refusal | None = None
         self.runtimes: Tree = Tree()
         self.default_runtime = ""
         self.default_where: Where | None = None
@@ -94,6 +97,7 @@ class Cri:
         except _InvalidError as error:
             self.deprecations.clear()
             raise Failed(CRI, f"invalid plugin config: {error}", error.where) from None
+        self.stats()
         try:
             self._snapshotter(self.server.table("containerd"))
             self._streaming()
@@ -107,6 +111,7 @@ class Cri:
         Raises:
             Failed: CRI does not start.
         """
+        self.stats()
         registry = self.images.table("registry")
         if self.release.default_config_path and not registry.get("config_path") and not registry.get("mirrors"):
             registry["config_path"] = "/etc/containerd/certs.d:/etc/docker/certs.d"
@@ -263,7 +268,7 @@ class Cri:
             raise _InvalidError(prefix + wrong, table.at(key))
 
     def _snapshotter(self, table: Tree) -> None:
-        name = table.get("snapshotter", "")
+        name = table.get("snapshotter", "") or ("overlayfs" if self.v1 else "")
         uri = f"io.containerd.snapshotter.v1.{name}"
         if name in self.extra_snapshotters or (name in ALWAYS_THERE and uri not in self.disabled):
             return
@@ -287,12 +292,43 @@ class Cri:
             if bool(cert) != bool(key):
                 raise _InvalidError(f"{prefix}must set {name}{'TLSKeyFile' if cert else 'TLSCertFile'}", self.server.at(
                     "x509_key_pair_streaming"))  # fmt: skip
+            for path in (cert, key) if cert else ():
+                if not self._exists(path):
+                    text = f"failed to load x509 key pair for stream server: open {path}: no such file or directory"
+                    part = "failed to create stream server: " if self.v1 else ""
+                    raise _InvalidError(part + text, self.server.at("x509_key_pair_streaming"))
             if cert:
                 self.unknown.append("cri_state (whether the streaming certificate can be loaded)")
         elif cert or key:
             which = "TLSCertFile" if cert else "TLSKeyFile"
             where = tls.at("tls_cert_file" if cert else "tls_key_file")
             raise _InvalidError(f"{prefix}{name}{which} is set but EnableTLSStreaming is not set", where)
+        self._listening()
+
+    def _exists(self, path: str) -> bool:
+        """Whether a file is there; its content is nobody's business."""
+        if re.search(r"[*?\[\\]", path):
+            return True
+        return bool(self.files.glob(path if path.startswith("/") else f"/{path}"))
+
+    def _listening(self) -> None:
+        """What the streaming server makes of its address once the daemon runs: where it cannot listen, all ends."""
+        host, port = self.server.get("stream_server_address", ""), self.server.get("stream_server_port", "")
+        wrong = port_error(port)
+        if wrong:
+            where = self.server.at("stream_server_port")
+            self.die(f"Failed to run CRI service: stream server error: {wrong}", where)
+        elif not everywhere(host):
+            self.unknown.append(f"loads (whether the streaming server can listen on {quote(host)} on this node)")
+
+    def die(self, text: str, where: Where | None) -> None:
+        """The daemon starts, serves, and ends a moment later."""
+        self.dies = self.dies or Refusal(text, where.path if where else None, where.line if where else None)
+
+    def stats(self) -> None:
+        """Up to 2.2 a ticker runs at this period (pkg/cri/server/snapshots.go): Go panics where it is not positive."""
+        if self.release.minor != "2.3" and self.images.get("stats_collect_period", 1) <= 0:
+            self.die("panic: non-positive interval for NewTicker", self.images.at("stats_collect_period"))
 
     def _base_specs(self, prefix: str) -> None:
         for runtime in self.runtimes.values():

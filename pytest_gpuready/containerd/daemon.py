@@ -13,8 +13,10 @@ from pytest_gpuready.containerd.config import Refused, Walked, clean, dotted
 from pytest_gpuready.containerd.cri import Cri, Failed
 from pytest_gpuready.containerd.decode import DecodeError, Decoder, duration_error
 from pytest_gpuready.containerd.handlers import handlers
+from pytest_gpuready.containerd.listeners import listener_error, logging_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
 from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
+from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started
 from pytest_gpuready.containerd.tree import Tree, from_default, leaves, plain
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.releases import Release
 
 _SERVER = "io.containerd.server.v1.grpc"
+_NO_SNAPSHOTTER = "failed to find snapshotter"
 
 
 def clean_path(path: str) -> str:
@@ -32,6 +35,18 @@ def clean_path(path: str) -> str:
 def dropin_patterns(config_path: str) -> list[str]:
     """Where people put drop-ins; containerd reads them only where an `imports` line names them."""
     return [posixpath.join(posixpath.dirname(clean_path(config_path)), "*.d", "*.toml")]
+
+
+_PROXIES = {"snapshot": "snapshotter", "content": "content", "sandbox": "sandbox.controller", "diff": "differ"}
+
+
+def proxy_uri(release: Release, name: str, proxy: Tree) -> str | None:
+    """The plugin that a table of `proxy_plugins` makes; None where its type is none (LoadPlugins)."""
+    kind = proxy.get("type", "")
+    for short in release.proxies:
+        if kind in (short, f"io.containerd.{_PROXIES[short]}.v1"):
+            return f"io.containerd.{_PROXIES[short]}.v1.{name}"
+    return None
 
 
 class Daemon:
@@ -50,6 +65,9 @@ class Daemon:
         self.result: dict[str, Any] = {}
         self.disabled: set[str] = set()
         self.cri_failed: dict[str, Refusal] = {}
+        self.second_content: Where | None = None
+        self.differs: set[str] = set()
+        self.dies: Refusal | None = None
 
     def note(self, path: tuple[str, ...], where: Where | None, reason: str, by: Where | None = None) -> None:
         """A setting without effect."""
@@ -67,6 +85,9 @@ class Daemon:
     def start(self) -> None:
         """Raises: Refused, Undecided, PanicError."""
         tree, release = self.walked.tree, self.release
+        self.refuse(logging_error(tree.table("debug")))
+        if tree.get("plugin_dir") and release.deprecations and release.minor in ("1.6", "1.7", "2.0"):
+            self.deprecations.append(Deprecation("io.containerd.deprecation/go-plugin-library", tree.at("plugin_dir")))
         self.find_disabled()
         if not self.v1 and not release.migrates_files:
             self.migrate()
@@ -81,13 +102,24 @@ class Daemon:
         self.decode()
         self.check_cri(snapshotters)
         self.check_required(snapshotters)
+        self.refuse(listener_error(release, tree, self.tables, self.unknown.append))
+        if self.dies is not None:
+            self.error = self.dies
+
+    @staticmethod
+    def refuse(wrong: tuple[str, Where | None] | None) -> None:
+        """Raises: Refused, where something is wrong."""
+        if wrong is not None:
+            raise Refused(*wrong)
 
     def find_disabled(self) -> None:
         """Which plugins `disabled_plugins` names."""
         tree = self.walked.tree
         names = tree.get("disabled_plugins", [])
         known = set(self.release.schema.plugins)
-        proxies = {f"io.containerd.snapshotter.v1.{name}" for name in tree.table("proxy_plugins")}
+        proxies = {
+            uri for name, proxy in tree.table("proxy_plugins").items() if (uri := proxy_uri(self.release, name, proxy))
+        }
         for name in names:
             hit = {uri for uri in known | proxies if self.key(uri) == name}
             self.disabled |= hit
@@ -114,19 +146,22 @@ class Daemon:
             PanicError: a proxy plugin has no known type, or the name of a plugin that is there.
         """
         out = set()
-        types = {"snapshot": "snapshotter", "content": "content", "sandbox": "sandbox.controller", "diff": "differ"}
         known = self.release.schema.plugins
         table = self.walked.tree.table("proxy_plugins")
         for name, proxy in table.items():
-            kind = proxy.get("type", "")
-            part = types.get(kind, kind.removeprefix("io.containerd.").removesuffix(".v1"))
-            if part not in types.values() or not kind:
+            uri = proxy_uri(self.release, name, proxy)
+            if uri is None:
                 raise PanicError("plugin: no type", table.wheres.get(name))
-            uri = f"io.containerd.{part}.v1.{name}"
             if uri in known:
                 raise PanicError(f"{uri}: plugin: id already registered", table.wheres.get(name))
-            if part == "snapshotter" and uri not in self.disabled:
+            if uri in self.disabled:
+                continue
+            if uri.startswith("io.containerd.snapshotter."):
                 out.add(name)
+            if uri.startswith("io.containerd.differ."):
+                self.differs.add(name)
+            if uri.startswith("io.containerd.content."):
+                self.second_content = table.wheres.get(name)
         return out
 
     def decode(self) -> None:
@@ -224,7 +259,9 @@ class Daemon:
             except Failed as error:
                 failed[uri] = error.refusal
         self.cri_failed = failed
-        self.cri_error = self.first_failure(failed)
+        others = Others(self.release, self.tables, self.disabled, snapshotters, self.differs)
+        self.cri_error = self.first_failure(failed, others.failure())
+        cri.unknown.extend(others.unknown)
         self.deprecations.extend(cri.deprecations)
         if CRI in self.disabled or _SERVER in self.disabled:
             self.cri_state, self.cri_error = "not loaded", None
@@ -233,11 +270,18 @@ class Daemon:
         if self.cri_error is not None:
             self.cri_state = "failed"
             return
+        self.dies = cri.dies
+        found = handlers(self.release, cri.runtimes, self.note)
+        for handler in found.values():
+            # 2.x decodes the options of every handler as it starts (introspectRuntimeHandler); an error is only logged.
+            wrong = handler.options_error or ""
+            if not self.v1 and handler.runtime_type == "io.containerd.runc.v2" and wrong.startswith("panic: "):
+                raise PanicError(wrong.removeprefix("panic: "), handler.where)
         images = cri.images if self.v1 else cri.images.table("pinned_images")
         sandbox = "sandbox_image" if self.v1 else "sandbox"
         cdi = self.release.cdi
         self.result = {
-            "handlers": handlers(self.release, cri.runtimes, self.note),
+            "handlers": found,
             "default_runtime": cri.default_runtime,
             "default_runtime_where": cri.default_where,
             "cdi_enabled": bool(cdi and cri.runtime.get("enable_cdi")),
@@ -248,13 +292,17 @@ class Daemon:
             "sandbox_image_where": images.exact(sandbox),
         }
 
-    def first_failure(self, failed: dict[str, Refusal]) -> Refusal | None:
+    def first_failure(self, failed: dict[str, Refusal], others: Refusal | None) -> Refusal | None:
         """What to show where CRI does not start: the first of the plugins that it is made of."""
         own = next((failed[uri] for uri in (RUNTIME, IMAGES, CRI) if uri in failed), None)
-        if (own is not None and not own.text.startswith(f"{CRI}: ")) or (
-            own and ": invalid plugin config: " in own.text
-        ):
+        early = own is not None and (not own.text.startswith(f"{CRI}: ") or ": invalid plugin config: " in own.text)
+        if own is not None and early and _NO_SNAPSHOTTER not in own.text:
             return own
+        if self.second_content is not None and not self.v1:
+            text = "multiple plugins registered for io.containerd.content.v1: plugin: multiple instances"
+            return Refusal(f"{IMAGES}: {text}", self.second_content.path, self.second_content.line)
+        if others is not None:
+            return others
         for uri, text in self.release.schema.needed.items():
             if uri in self.disabled and (self.release.deprecations or ".warning." not in uri):
                 where = self.why_disabled()
@@ -272,6 +320,13 @@ class Daemon:
             failure = self.failed(uri)
             if failure and uri not in self.disabled and self.key(uri) in names:
                 raise Refused(f"containerd: load required plugin {uri}: {failure}", where)
+        for uri in self.release.schema.plugins:
+            if uri not in self.disabled and self.key(uri) in names:
+                words = not_started(self.release, uri, self.tables.get(uri, Tree()))
+                if words == DEPENDS:
+                    self.unknown.append(f"loads (whether the plugin {uri} starts on this node)")
+                elif words:
+                    raise Refused(f"containerd: load required plugin {uri}: {words}", where)
         missing = [name for name in dict.fromkeys(names) if name not in available]
         if missing:
             raise Refused(f"containerd: required plugin [{' '.join(missing)}] not included", where)

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _INTS = {"int": 64, "int64": 64, "int32": 32, "uint32": 32, "uint64": 64, "uint8": 8, "time.Duration": 64}
 _DURATIONS = ("tomlext.Duration", "scheduler.duration", "monitor.duration")
+_EMBEDDED = {
+    ("config.PluginConfig", name) for name in ("containerd", "cni", "image_decryption", "x509_key_pair_streaming")
+}
+"""Embedded structs of 1.x's CRI plugin (pkg/cri/config/config.go): where their table is missing, go-toml v1 looks for
+its keys in the table around it (marshal.go, "save the old behavior")."""
 _UNITS = {"ns", "us", "µs", "μs", "ms", "s", "m", "h"}
 
 
@@ -112,6 +117,7 @@ class Decoder:
 
     def __init__(self, schema: Schema, go_toml: int) -> None:
         self.types, self.go_toml, self.newer = schema.types, go_toml, go_toml == 24
+        self.dates = go_toml in (23, 24)
         self.unknown: list[tuple[tuple[str, ...], Where | None]] = []
 
     def decode(self, tree: Tree, kind: str, default: Tree | None = None, path: tuple[str, ...] = ()) -> Tree:
@@ -127,6 +133,12 @@ class Decoder:
     # go-toml v1: fields in their order, each by the first of four spellings; maps start empty.
 
     def _v1_struct(self, tree: Tree, kind: str, base: Tree, path: tuple[str, ...]) -> Tree:
+        taken = self._v1_fields(tree, kind, base, path)
+        self.unknown.extend(((*path, key), tree.wheres.get(key)) for key in tree if key not in taken)
+        return base
+
+    def _v1_fields(self, tree: Tree, kind: str, base: Tree, path: tuple[str, ...]) -> set[str]:
+        """Fill `base`; the keys that counted."""
         taken = set()
         for name, _, type_ in self.types[kind]:
             for key in dict.fromkeys((name, name.lower(), name.upper(), name[0].lower() + name[1:])):
@@ -141,12 +153,20 @@ class Decoder:
                     raise
                 base.put(name, value, tree.wheres.get(key), tree.columns.get(key, 1))
                 break
-        self.unknown.extend(((*path, key), tree.wheres.get(key)) for key in tree if key not in taken)
-        return base
+            else:
+                if (kind, name) in _EMBEDDED:
+                    inner = base.get(name)
+                    inner = inner if isinstance(inner, Tree) else self._zero(type_)
+                    taken |= self._v1_fields(tree, type_, inner, (*path, name))
+                    base[name] = inner
+        return taken
 
     def _v1_value(self, value: Any, kind: str, default: Any, path: tuple[str, ...]) -> Any:
         kind = kind.removeprefix("*")
         if kind in ("any", "toml.Tree"):
+            if kind == "toml.Tree" and isinstance(value, list):
+                to = "trees" if value and all(isinstance(item, Tree) for item in value) else "a slice"
+                raise DecodeError(f"Can't convert {_go(value)}({_go_type(value)}) to {to}", None)
             if kind == "toml.Tree" and not isinstance(value, Tree):
                 raise DecodeError(f"Can't convert {_go(value)}({_go_type(value)}) to toml.Tree", None)
             return value
@@ -155,7 +175,7 @@ class Decoder:
         if isinstance(value, list):
             trees = bool(value) and all(isinstance(item, Tree) for item in value)
             inner = kind[2:] if kind.startswith("[]") else ""
-            if not inner or trees != (_kind(inner) in ("struct", "map") if value else trees):
+            if not inner or trees != (_kind(inner) in ("struct", "map")):
                 to = "trees" if trees else "a slice"
                 raise DecodeError(f"Can't convert {_go(value)}({_go_type(value)}) to {to}", None)
             return [self._v1_value(item, inner, None, path) for item in value]
@@ -259,7 +279,7 @@ class Decoder:
             pairs = zip(value, spots, strict=True)
             context = context.replace(" of type []", " of type ") if self.newer else context
             return [self._v2_value(item, kind[2:], None, context, spot, at, path) for item, (spot, at) in pairs]
-        if self.newer:
+        if self.newer or (self.dates and isinstance(value, Moment)):
             self._v24_scalar(value, kind, context, where, column)
         return self._v2_scalar(value, kind, context, where, column)
 

@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_gpuready.containerd.toml import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _HOPS = 40
 """Most symbolic links that Linux follows in one path."""
-MOST = 64 << 20
-"""No file is read further than this many bytes."""
 
 
 class NotLooked(Exception):  # noqa: N818 - nothing is wrong, it was not gathered (yet)
@@ -124,6 +124,12 @@ def go_glob(pattern: str, listed: Callable[[str], Iterable[str]], exists: Callab
     ]
 
 
+def names_in(paths: Iterable[str], folder: str) -> set[str]:
+    """The names in a folder on the way to any of these paths."""
+    inside = folder.rstrip("/") + "/"
+    return {path[len(inside) :].split("/", 1)[0] for path in paths if path.startswith(inside)}
+
+
 class MemoryFiles:
     """Files held in memory, for tests and for what was gathered.
 
@@ -162,8 +168,7 @@ class MemoryFiles:
         return go_glob(pattern, self._listed, lambda path: path in self.content or bool(self._listed(path)))
 
     def _listed(self, folder: str) -> set[str]:
-        inside = folder.rstrip("/") + "/"
-        return {path[len(inside) :].split("/", 1)[0] for path in self.content if path.startswith(inside)}
+        return names_in(self.content, folder)
 
 
 class RootFiles:

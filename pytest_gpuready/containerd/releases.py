@@ -24,7 +24,8 @@ class Release:
     """One version's ways.
 
     minor: the modelled minor release. version: the version itself. assumed: no such release is modelled.
-    config_version: the newest file format it knows. go_toml: 1, 2 (v2.2.3 to v2.3.0) or 24 (v2.4.3, Debian's).
+    config_version: the newest file format it knows. go_toml: 1, 2 (v2.2.3, v2.2.4), 23 (v2.3.0) or
+        24 (v2.4.3, Debian's).
     deep_merge: an import is merged key by key; else whole plugin tables are replaced.
     relative_glob: a relative glob in `imports` is taken from the importing file; else from the working directory.
     refuses_newer: a newer file format is fatal; else it is read and its tables are not found.
@@ -42,6 +43,9 @@ class Release:
     cdi, cdi_field: CRI knows CDI; also by the field of the CRI API.
     sandbox_image: the built-in pause image.
     snapshotter_first: CRI looks for its snapshotter before everything else.
+    go_toml_194: go-toml is v1.9.4, not v1.9.5.
+    absent: plugins of the minor release that this version or build does not have.
+    proxies: the types of proxy plugins that it knows, by their short names.
     """
 
     minor: str
@@ -67,6 +71,9 @@ class Release:
     cdi: bool = False
     sandbox_image: str = ""
     snapshotter_first: bool = False
+    go_toml_194: bool = False
+    absent: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ("snapshot", "content", "diff", "sandbox")
 
     @property
     def name(self) -> str:
@@ -76,15 +83,18 @@ class Release:
     @property
     def schema(self) -> Schema:
         """Its plugins and their settings."""
-        return _schema_at(self.minor, self.version[2] if not self.assumed else 1 << 20)
+        return _schema_at(self.minor, self.version[2] if not self.assumed else 1 << 20, self.absent)
 
 
+_WARNING = "io.containerd.warning.v1.deprecations"
 _BASE: dict[str, Release] = {
     "1.6": Release("1.6", (1, 6, 0), False, 2, 1, deprecations=False, runtime_deprecations=False, cdi_field=False,
-                   validates_drain_timeout=False, default_config_path=False, sandbox_image="k8s.gcr.io/pause:3.6"),
+                   validates_drain_timeout=False, default_config_path=False, sandbox_image="k8s.gcr.io/pause:3.6",
+                   proxies=("snapshot", "content"), absent=(_WARNING,)),
     "1.7": Release("1.7", (1, 7, 0), False, 2, 1, strict_uri=True, deprecations=False, runtime_deprecations=False,
                    cdi_field=False, cdi=True, validates_drain_timeout=True, default_config_path=False,
-                   snapshotter_first=True, sandbox_image="registry.k8s.io/pause:3.8"),
+                   snapshotter_first=True, sandbox_image="registry.k8s.io/pause:3.8",
+                   proxies=("snapshot", "content", "diff"), absent=(_WARNING,)),
     "2.0": Release("2.0", (2, 0, 0), False, 3, 2, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
                    overwrites=True, keeps_stream_keys=False, default_config_path=False, systemd_cgroup_default=False,
                    sandbox_image="registry.k8s.io/pause:3.10"),
@@ -93,19 +103,19 @@ _BASE: dict[str, Release] = {
                    sandbox_image="registry.k8s.io/pause:3.10"),
     "2.2": Release("2.2", (2, 2, 0), False, 3, 2, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
                    bin_dirs=True, default_config_path=False, sandbox_image="registry.k8s.io/pause:3.10.1"),
-    "2.3": Release("2.3", (2, 3, 0), False, 4, 2, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
+    "2.3": Release("2.3", (2, 3, 0), False, 4, 23, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
                    bin_dirs=True, migrates_files=True, refuses_newer_dropin=True,
                    sandbox_image="registry.k8s.io/pause:3.10.2"),
 }  # fmt: skip
 
 _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
     ((1, 6, 9), {"sandbox_image": "registry.k8s.io/pause:3.6"}),  # b66eb726a
-    ((1, 6, 25), {"deprecations": True}),  # 878823f4d: mirrors, auths, configs
+    ((1, 6, 25), {"deprecations": True, "absent": ()}),  # 878823f4d: mirrors, auths, configs
     ((1, 6, 27), {"runtime_deprecations": True}),  # 833b94149 and others
     ((1, 6, 29), {"relative_glob": True, "validates_drain_timeout": True}),  # 0f2068a70, 85bed5863
     ((1, 6, 32), {"refuses_newer": True}),  # 38607b59c
     ((1, 7, 2), {"cdi_field": True}),
-    ((1, 7, 9), {"deprecations": True}),
+    ((1, 7, 9), {"deprecations": True, "absent": ()}),
     ((1, 7, 11), {"runtime_deprecations": True}),
     ((1, 7, 16), {"relative_glob": True}),  # 62e9535f2
     ((1, 7, 17), {"refuses_newer": True}),  # 00347b7fa
@@ -118,8 +128,15 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
 )
 
 
-_DEBIAN: dict[Version, dict[str, Any]] = {(2, 1, 9): {"go_toml": 24}}
-"""What Debian's builds change: 2.1.9+ds1-5 has golang-github-pelletier-go-toml.v2 2.4.3-2."""
+_DEBIAN: dict[Version, dict[str, Any]] = {
+    (1, 6, 20): {
+        "go_toml_194": True,
+        "absent": (_WARNING, "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"),
+    },
+    (2, 1, 9): {"go_toml": 24, "absent": ("io.containerd.snapshotter.v1.zfs",)},
+}
+"""What Debian's builds change: 1.6.20~ds1-1 has golang-github-pelletier-go-toml 1.9.4-1, 2.1.9+ds1-5 has
+golang-github-pelletier-go-toml.v2 2.4.3-2. The one has no tracing, the other no zfs."""
 _DEBIANS = re.compile(r"[+~]ds|\+unknown")
 """How they are told: the package's version, and ``containerd --version``.
 
@@ -206,8 +223,11 @@ _SINCE: dict[str, dict[tuple[str, str], int]] = {
 
 
 @cache
-def _schema_at(minor: str, patch: int) -> Schema:
+def _schema_at(minor: str, patch: int, absent: tuple[str, ...]) -> Schema:
     schema = _schema(minor)
+    if absent:
+        kept = {uri: plugin for uri, plugin in schema.plugins.items() if uri not in absent}
+        schema = Schema(schema.types, kept, schema.needed)
     late = {field for field, since in _SINCE.get(minor, {}).items() if since > patch}
     if not late:
         return schema

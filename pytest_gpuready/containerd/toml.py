@@ -3,7 +3,8 @@ r"""TOML as the two Go parsers of containerd read it, with a line for every key 
 containerd 1.x has pelletier/go-toml v1.9.5 (`Dialect.V1`), containerd 2.x has go-toml v2.2.3 to v2.3.0 (`Dialect.V2`).
 They differ from TOML 1.0 and from each other: v1 takes a byte order mark, invalid UTF-8, unsigned 64-bit integers and
 new lines in inline tables; v2 takes the escape ``\e`` and looks at a number only where it decodes it. Debian builds
-containerd 2.1.9 with go-toml v2.4.3 (`Dialect.V24`): TOML 1.1, and duplicates are noticed everywhere.
+containerd 2.1.9 with go-toml v2.4.3 (`Dialect.V24`): TOML 1.1, and duplicates are noticed everywhere; and 1.6.20 with
+v1.9.4 (`Dialect.V194`): no unsigned 64-bit integers, and a word where a value belongs is a panic.
 
 The error text is the parser's own. Positions are those that containerd prints: v1 counts runes, v2 counts bytes.
 """
@@ -11,10 +12,22 @@ The error text is the parser's own. Positions are those that containerd prints: 
 from __future__ import annotations
 
 import enum
+import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.containerd._toml import DEPTH, Moment, Parser, Table, TableArray, TomlError, TooLarge, Unreadable
+from pytest_gpuready.containerd._toml import (
+    DEPTH,
+    Array,
+    Moment,
+    Parser,
+    Table,
+    TableArray,
+    TomlError,
+    TooLarge,
+    Unreadable,
+)
 from pytest_gpuready.containerd._toml_v1 import V1Parser
 from pytest_gpuready.containerd._toml_v2 import V2Parser
 from pytest_gpuready.containerd._toml_v24 import V24Parser
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEPTH",
     "LIMIT",
+    "MOST",
     "Dialect",
     "Document",
     "Moment",
@@ -36,14 +50,19 @@ __all__ = [
     "loads",
 ]
 
-LIMIT = 1 << 20
-"""Largest file that is read, in bytes. containerd has no limit: a larger file is `TooLarge`, not refused."""
+LIMIT = 2 << 20
+"""Most bytes of settings that are read. containerd has no limit: a larger file is `TooLarge`, not refused."""
+MOST = 64 << 20
+"""A file of this size is `TooLarge` whatever it holds: nobody reads further."""
+_IDLE = re.compile(rb"^(?:\n{2,}|[ \t]*(?:#[\t -~]*)?\r?\n){1,1000}", re.MULTILINE)
+"""Lines without a setting; what is not ASCII in a comment may be an error, and stays."""
 
 
 class Dialect(enum.Enum):
     """Which Go parser to be."""
 
     V1 = "go-toml v1"
+    V194 = "go-toml v1.9.4"
     V2 = "go-toml v2"
     V24 = "go-toml v2.4"
 
@@ -69,6 +88,51 @@ class Document:
         return line
 
 
+def _large(data: bytes, dialect: Dialect, **more: Any) -> Document:
+    """A large file without the lines that hold no setting."""
+    wrong = TooLarge(f"too large to be looked at: {len(data)} bytes, the limit is {LIMIT} bytes of settings")
+    if len(data) >= MOST or b'"""' in data or b"'''" in data:
+        raise wrong
+    kept: list[bytes] = []
+    size = at = dropped = line = 0
+    firsts, offsets = [0], [0]
+    for idle in _IDLE.finditer(data):
+        kept.append(data[at : idle.start()])
+        size += len(kept[-1])
+        if size > LIMIT:
+            raise wrong
+        line += kept[-1].count(b"\n")
+        dropped += data.count(b"\n", idle.start(), idle.end())
+        firsts.append(line + 1)
+        offsets.append(dropped)
+        at = idle.end()
+    if size + len(data) - at > LIMIT:
+        raise wrong
+
+    def place(number: int) -> int:
+        return number + offsets[bisect_right(firsts, number) - 1]
+
+    try:
+        document = loads(b"".join([*kept, data[at:]]), dialect, **more)
+    except TomlError as error:
+        error.line = place(error.line) if error.line else None
+        _moved(error.partial, place)
+        raise
+    _moved(document.root, place)
+    return document
+
+
+def _moved(node: object, place: Callable[[int], int]) -> None:
+    """Put every line back to where it was."""
+    if isinstance(node, Table):
+        node.line = place(node.line)
+        node.lines = {key: place(line) for key, line in node.lines.items()}
+    if isinstance(node, Array):
+        node.places = [(place(line), column) for line, column in node.places]
+    for value in node.values() if isinstance(node, Table) else node if isinstance(node, list) else ():
+        _moved(value, place)
+
+
 def loads(
     data: bytes,
     dialect: Dialect = Dialect.V2,
@@ -88,10 +152,10 @@ def loads(
         TomlError: the parser refuses it; `TooLarge` where this reader gives up.
     """
     if len(data) > LIMIT:
-        raise TooLarge(f"too large to be looked at: {len(data)} bytes, the limit is {LIMIT}")
+        return _large(data, dialect, lazy=lazy, skipped=skipped, end_is_start=end_is_start)
     parser: Parser
-    if dialect is Dialect.V1:
-        parser = V1Parser(data)
+    if dialect in (Dialect.V1, Dialect.V194):
+        parser = V1Parser(data, older=dialect is Dialect.V194)
     elif dialect is Dialect.V24:
         parser = V24Parser(data, lazy=lazy)
     else:

@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.containerd.files import NotLooked, go_glob
+from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
 from pytest_gpuready.containerd.load import load
 from pytest_gpuready.model import Denied, Edit, Undetermined
 
@@ -54,13 +54,8 @@ class Overlay:
 
 def matches(pattern: str, path: str) -> bool:
     """Whether Go's filepath.Glob would bring this path, if it is there."""
-
-    def listed(folder: str) -> set[str]:
-        inside = folder.rstrip("/") + "/"
-        return {path[len(inside) :].split("/", 1)[0]} if path.startswith(inside) else set()
-
     try:
-        return path in go_glob(pattern, listed, lambda candidate: path == candidate)
+        return path in go_glob(pattern, lambda folder: names_in([path], folder), lambda candidate: path == candidate)
     except ValueError:
         return False
 

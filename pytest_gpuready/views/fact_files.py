@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.containerd.files import NotLooked, go_glob
+from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
 from pytest_gpuready.node.facts import Request, file, files
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ class FactFiles:
         self.patterns.add(pattern)
         # The shell's matches are a superset of Go's: they are matched again by Go's rules.
         found = self.facts.glob(pattern, kind="files")
-        return go_glob(pattern, lambda folder: _names(found, folder), lambda path: path in found)
-
-
-def _names(paths: list[str], folder: str) -> set[str]:
-    """The names in a folder on the way to any of the paths."""
-    inside = folder.rstrip("/") + "/"
-    return {path[len(inside) :].split("/", 1)[0] for path in paths if path.startswith(inside)}
+        return go_glob(pattern, lambda folder: names_in(found, folder), lambda path: path in found)
 
 
 def config_file(path: str) -> Request:

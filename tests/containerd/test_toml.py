@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gpuready.containerd.toml import DEPTH, LIMIT, Dialect, Document, TomlError, TooLarge, Unreadable, loads
+from pytest_gpuready.containerd.toml import (
+    DEPTH,
+    LIMIT,
+    MOST,
+    Dialect,
+    Document,
+    TomlError,
+    TooLarge,
+    Unreadable,
+    loads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,3 +269,22 @@ def read(data: bytes, dialect: Dialect, *, lazy: bool) -> tuple[Document | None,
         return loads(data, dialect, lazy=lazy), "", None
     except TomlError as error:
         return None, error.text, error.line
+
+
+@BOTH
+def test_a_large_file_is_read_without_the_lines_that_hold_nothing_and_keeps_its_line_numbers(dialect: Dialect) -> None:
+    text = b"a = 1\n" + b"# x\n\n" * (LIMIT // 4) + b"b = [\n  2]\n\n[c]\nd = 3\n"
+    document = loads(text, dialect)
+    first = 2 + 2 * (LIMIT // 4)
+    assert document.root == {"a": 1, "b": [2], "c": {"d": 3}}
+    assert [document.line_of(path) for path in (["a"], ["b"], ["c"], ["c", "d"])] == [1, first, first + 3, first + 4]
+    assert refusal(text + b"x y\n", dialect)[0] == first + 5
+
+
+@BOTH
+def test_a_large_file_of_settings_or_with_long_strings_is_too_large(dialect: Dialect) -> None:
+    idle = b"# x\n" * (LIMIT // 4)
+    for text in (b"a = 1\n" * (LIMIT // 4), idle + b'a = """\n"""\n', idle + b"a = '" + b"x" * LIMIT, b"\n" * MOST,
+                 b"a = 1\n\n" * (LIMIT // 4)):  # fmt: skip
+        with pytest.raises(TooLarge):
+            loads(text, dialect)

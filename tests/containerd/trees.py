@@ -124,6 +124,10 @@ def _cri(draw: st.DrawFn, style: int) -> list[str]:
     maybe(f'plugins.{images}.registry.mirrors."docker.io"', 'endpoint = ["https://m"]', 9)
     maybe(f'plugins.{images}.registry.configs."r".auth', 'username = "u"', 20)
     maybe(f'plugins.{images}.registry.auths."https://r"', 'username = "u"', 25)
+    # In a table too high: 1.x looks there where the right table is missing.
+    maybe(top, f"default_runtime_name = {default}", 20)
+    maybe(top, f"snapshotter = {draw(_SNAPSHOTTERS)}", 25)
+    maybe(f"{top}.runtimes.nvidia", 'runtime_type = "io.containerd.runc.v2"', 20)
     maybe(f"plugins.{root}.cni", 'bin_dir = "/opt/cni/b"', 8)
     maybe(f"plugins.{root}.cni", 'conf_dir = "/etc/cni/net.d"', 8)
     maybe(f"plugins.{containerd[8:]}.default_runtime", 'runtime_type = "io.containerd.runc.v2"', 20)
@@ -157,11 +161,35 @@ _TOP = st.sampled_from(
         'temp = ""',
         "Oom_Score = 5",
         "OOM_SCORE = 5",
+        'plugin_dir = "/opt/x"',
+        'root = "/var/lib/other"',
+        'required_plugins = ["io.containerd.snapshotter.v1.blockfile"]',
+        'required_plugins = ["io.containerd.tracing.processor.v1.otlp"]',
+        'disabled_plugins = ["io.containerd.snapshotter.v1.overlayfs"]',
     )
 )
 _TABLES = st.sampled_from(
     (
         "[debug]\nlevel = 'info'",
+        "[debug]\nlevel = 'loud'",
+        "[debug]\nformat = 'xml'",
+        "[debug]\naddress = 'debug.sock'",
+        "[metrics]\naddress = '127.0.0.1'",
+        "[metrics]\naddress = '127.0.0.1:0'",
+        "[metrics]\naddress = '::1:1338'",
+        "[metrics]\naddress = ':99999'",
+        "[grpc]\ntcp_address = '127.0.0.1'",
+        "[grpc]\nuid = 'root'",
+        "[grpc]\nmax_recv_message_size = 1.5",
+        '[proxy_plugins.more]\ntype = "content"\naddress = "/run/none.sock"',
+        '[proxy_plugins.more]\ntype = "sandbox"\naddress = "/run/none.sock"',
+        '[proxy_plugins.more]\ntype = "diff"\naddress = "/run/none.sock"',
+        '[proxy_plugins.overlayfs]\ntype = "snapshot"\naddress = "/run/none.sock"',
+        '[plugins."io.containerd.service.v1.diff-service"]\ndefault = ["none"]',
+        '[plugins."io.containerd.transfer.v1.local"]\nunpack_config = []',
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "linux"\nsnapshotter = "none"',
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nsnapshotter = "overlayfs"',
+        "[plugins.bolt]\ncontent_sharing_policy = 'isolated'",
         '[timeouts]\n"io.containerd.timeout.shim.load" = "5s"',
         '[timeouts]\n"io.containerd.timeout.shim.load" = "5"',
         "[nosuch]\na = 1\na = 2",
@@ -226,6 +254,12 @@ _BROKEN = st.sampled_from(
         "[[plugins]]",
         "[plugins.x]\n[plugins.x.y]\n[plugins.x]",
         "plugins.x.y = 1\n[plugins.x]\nz = 1",
+        "x = 0xZZ",
+        "x = 18446744073709551615",
+        "x = 2023-02-30",
+        "x = 07:32",
+        "x = [1,, 2]",
+        "root = 1979-05-27",
     )
 )
 

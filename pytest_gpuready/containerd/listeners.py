@@ -1,0 +1,98 @@
+"""Addresses that the daemon listens on: what Go's net.Listen refuses whatever the node, and what depends on it.
+
+Sources: cmd/containerd/command/main.go (the listeners, in this order), 2.3 plugins/server; Go's net/lookup.go and
+net/ipsock.go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.containerd.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gpuready.containerd.model import Where
+    from pytest_gpuready.containerd.releases import Release
+
+_MOST = 65535
+_SERVICES = ("domain", "ftp", "ftps", "gopher", "http", "https", "imap2", "imap3", "imaps", "pop3", "pop3s", "smtp",
+             "ssh", "submissions", "telnet")  # fmt: skip
+"""The names of ports that Go knows without /etc/services."""
+_LEVELS = ("", "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace")
+
+
+def port_error(port: str) -> str | None:
+    """What Go says of a port that cannot be listened on; None where it can."""
+    if re.fullmatch(r"[+-]?[0-9]+", port):
+        return None if 0 <= int(port[:9]) <= _MOST else f"listen tcp: address {port}: invalid port"
+    return None if not port or port.lower() in _SERVICES else f"listen tcp: lookup tcp/{port}: unknown port"
+
+
+def address_error(address: str) -> str | None:
+    """The same for ``host:port`` (net.SplitHostPort)."""
+    wrong = None
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        wrong = "missing port in address"
+    elif address.startswith("["):
+        end = address.find("]")
+        if end < 0:
+            wrong = "missing ']' in address"
+        elif end + 1 == len(address):
+            wrong = "missing port in address"
+        elif end != len(host) - 1:
+            wrong = "too many colons in address" if address[end + 1] == ":" else "missing port in address"
+    elif ":" in host:
+        wrong = "too many colons in address"
+    elif "[" in address or "]" in address:
+        wrong = f"unexpected '{'[' if '[' in address else ']'}' in address"
+    return f"listen tcp: address {address}: {wrong}" if wrong else port_error(port)
+
+
+def everywhere(host: str) -> bool:
+    """Whether a host is every machine's own: no name but localhost, no address but loopback's and any."""
+    if host in ("", "localhost"):
+        return True
+    try:
+        found = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return found.is_loopback or found.is_unspecified
+
+
+def logging_error(debug: Tree) -> tuple[str, Where | None] | None:
+    """What the daemon ends with for ``[debug] level`` and ``format`` (applyFlags)."""
+    level, style = debug.get("level", ""), debug.get("format", "")
+    if level.lower() not in _LEVELS:
+        return f'containerd: not a valid logrus Level: "{level}"', debug.at("level")
+    if style not in ("", "text", "json"):
+        return f"containerd: unknown log format: {style}", debug.at("format")
+    return None
+
+
+def listener_error(
+    release: Release, tree: Tree, tables: dict[str, Tree], unknown: Callable[[str], None]
+) -> tuple[str, Where | None] | None:
+    """What the daemon ends with for an address of its own; `unknown` is told of those that depend on the node."""
+    newest = release.config_version > 3
+
+    def table(name: str) -> Tree:
+        return tables.get(f"io.containerd.server.v1.{name}", Tree()) if newest else tree.table(name)
+
+    places = [(table("debug"), "address", "debug endpoint"), (table("metrics"), "address", "metrics endpoint")]
+    if not newest:
+        places.append((tree.table("grpc"), "tcp_address", "TCP grpc endpoint"))
+    for settings, key, what in places:
+        address = settings.get(key, "")
+        if not address or (what.startswith("debug") and address.startswith(("/", "\\\\.\\"))):
+            continue
+        wrong = address_error(address)
+        if wrong:
+            return f"containerd: failed to get listener for {what}: {wrong}", settings.at(key)
+        if not everywhere(address.rpartition(":")[0]):
+            unknown(f"loads (whether the {what} can listen on {address} on this node)")
+    return None

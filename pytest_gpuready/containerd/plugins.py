@@ -1,0 +1,147 @@
+"""Other plugins whose own settings make them fail, and the CRI plugin with them.
+
+Sources: 1.x metadata/plugin and services/diff/local.go; 2.x plugins/metadata, plugins/services/diff/local.go,
+plugins/transfer/plugin.go and plugins/snapshots/devmapper; the words in front are those of the daemons asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_gpuready.containerd._toml import quote
+from pytest_gpuready.containerd.cri import ALWAYS_THERE
+from pytest_gpuready.containerd.migrate import CRI, IMAGES
+from pytest_gpuready.containerd.model import Refusal
+from pytest_gpuready.containerd.tree import Tree
+
+if TYPE_CHECKING:
+    from pytest_gpuready.containerd.model import Where
+    from pytest_gpuready.containerd.releases import Release
+
+_BOLT = "io.containerd.metadata.v1.bolt"
+_DIFF = "io.containerd.service.v1.diff-service"
+_TRANSFER = "io.containerd.transfer.v1.local"
+_DEVMAPPER = "io.containerd.snapshotter.v1.devmapper"
+_BLOCKFILE = "io.containerd.snapshotter.v1.blockfile"
+_SIZE = re.compile(r"\d+(\.\d+)* ?([kmgtpKMGTP][iI]?[bB]?|[bB])?")
+_SYSTEMS = ("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "plan9", "android", "dragonfly",
+            "illumos", "aix", "js", "wasip1", "ios")  # fmt: skip
+_MACHINES = ("amd64", "x86_64", "x86-64", "386", "i386", "arm", "armhf", "armel", "arm64", "aarch64", "ppc64",
+             "ppc64le", "riscv64", "s390x", "mips", "mipsle", "mips64", "mips64le", "loong64", "wasm")  # fmt: skip
+
+
+class Others:
+    """The plugins beside CRI. `proxied` names what `proxy_plugins` brings: snapshotters and differs."""
+
+    def __init__(
+        self, release: Release, tables: dict[str, Tree], disabled: set[str], snapshotters: set[str], differs: set[str]
+    ) -> None:
+        self.release, self.tables, self.disabled = release, tables, disabled
+        self.snapshotters, self.differs = snapshotters, differs
+        self.v1 = release.go_toml == 1
+        self.unknown: list[str] = []
+
+    def table(self, uri: str) -> Tree:
+        """A plugin's settings; none where it is disabled."""
+        return Tree() if uri in self.disabled else self.tables.get(uri, Tree())
+
+    def failure(self) -> Refusal | None:
+        """How the CRI plugin fails for the first of them that fails."""
+        for check in (self._metadata, self._differs, self._transfer, self._devmapper):
+            found = check()
+            if found is not None:
+                text, where = found
+                return Refusal(text, where.path if where else None, where.line if where else None)
+        return None
+
+    def _behind(self, words: str, service: str, newer: str = "") -> str:
+        """The words in front, by release."""
+        if self.release.minor == "1.6":
+            return f"{CRI}: failed to get services: failed to get instance of service {quote(service)}: {words}"
+        if self.v1:
+            return f"{CRI}: failed to create containerd client: {newer}{words}"
+        return f"{IMAGES}: {words}"
+
+    def _metadata(self) -> tuple[str, Where | None] | None:
+        table = self.table(_BOLT)
+        policy = table.get("content_sharing_policy", "")
+        if policy in ("", "shared", "isolated"):
+            return None
+        newer = 'failed to get "io.containerd.lease.v1" plugin: '
+        text = self._behind(f"unknown policy: {policy}: invalid argument", "containers-service", newer)
+        return text, table.at("content_sharing_policy")
+
+    def _differs(self) -> tuple[str, Where | None] | None:
+        table = self.table(_DIFF)
+        known = self.differs | {uri.rsplit(".", 1)[1] for uri in self.release.schema.plugins if ".differ.v1." in uri}
+        for name in table.get("default", []):
+            if name not in known:
+                words = f"needed differ not loaded: {name}"
+                if not self.v1:
+                    words = f"unable to init client for cri image service: failed to get service plugin: {words}"
+                newer = 'failed to get instance of service "diff-service": '
+                return self._behind(words, "diff-service", newer), table.at("default")
+        return None
+
+    def _transfer(self) -> tuple[str, Where | None] | None:
+        """Since 2.1 CRI images needs the transfer service."""
+        table = self.table(_TRANSFER)
+        if self.v1 or self.release.minor == "2.0":
+            return None
+        for config in table.get("unpack_config") or []:
+            platform, name = config.get("platform", ""), config.get("snapshotter", "")
+            if not _is_platform(platform):
+                text = f"io.containerd.transfer.v1: platform configuration {platform} invalid"
+                return f"{IMAGES}: {text}", table.at("unpack_config")
+            uri = f"io.containerd.snapshotter.v1.{name}"
+            if name not in self.snapshotters and (uri in self.disabled or uri not in self.release.schema.plugins):
+                return f"{IMAGES}: snapshotter {quote(name)} not found: not found", table.at("unpack_config")
+            if name not in (*ALWAYS_THERE, *self.snapshotters):
+                self.unknown.append(f"cri_state (whether the snapshotter {name} works on this node)")
+        return None
+
+    def _devmapper(self) -> tuple[str, Where | None] | None:
+        """In 2.x CRI images fails with any snapshotter that fails; one that is not configured is skipped."""
+        if not self.v1 and self.table(_BLOCKFILE).get("scratch_file"):
+            self.unknown.append("cri_state (whether the snapshotter blockfile works on this node)")
+        table = self.table(_DEVMAPPER)
+        if self.v1 or not table.get("pool_name"):
+            return None
+        size = table.get("base_image_size", "")
+        if not _SIZE.fullmatch(size):
+            text = f"failed to parse base image size: '{size}': invalid size: '{size}'"
+            return f"{IMAGES}: {text}", table.at("base_image_size") or table.at("pool_name")
+        self.unknown.append("cri_state (whether the snapshotter devmapper works on this node)")
+        return None
+
+
+DEPENDS = "depends on the node"
+
+
+def not_started(release: Release, uri: str, table: Tree) -> str | None:
+    """Why a plugin does not start though nothing is wrong: its words, or `DEPENDS`; None where it starts.
+
+    It matters where `required_plugins` names it: a plugin that is skipped is no better than one that failed.
+    """
+    kind, name = uri.removeprefix("io.containerd.").rsplit(".", 1)
+    if kind in ("tracing.processor.v1", "internal.v1") and name in ("otlp", "tracing"):
+        return "skip plugin: tracing endpoint not configured"
+    if kind == "server.v1" and name in ("metrics", "debug", "grpc-tcp") and not table.get("address"):
+        return "skip plugin"
+    if name == "devmapper" and not table.get("pool_name"):
+        return "devmapper not configured" + ("" if release.minor == "1.6" else ": skip plugin")
+    if name == "blockfile" and not table.get("scratch_file"):
+        return "no scratch file generator: skip plugin"
+    return DEPENDS if name in ("aufs", "btrfs", "zfs", "erofs", "devmapper", "blockfile") else None
+
+
+def _is_platform(text: str) -> bool:
+    """Whether Go's platforms.Parse takes it."""
+    parts = text.split("/")
+    if len(parts) == 1:
+        return text.lower() in (*_SYSTEMS, *_MACHINES)
+    return len(parts) <= 3 and all(
+        re.fullmatch(r"[A-Za-z0-9_.-]+" + (r"(\([A-Za-z0-9_.+%-]*\))?" if at == 0 else ""), part)
+        for at, part in enumerate(parts)
+    )
