@@ -39,10 +39,10 @@ class Lab:
             node.stop()
 
 
-def start(generation: str, *, ready: bool = True, hostname: str = "") -> Node:
+def start(generation: str, *, ready: bool = True, hostname: str = "", distribution: str = "debian") -> Node:
     """Start a node, or skip the test where this generation cannot be had."""
     try:
-        return Node(generation, ready=ready, hostname=hostname).start()
+        return Node(generation, ready=ready, hostname=hostname, distribution=distribution).start()
     except base.Unavailable as reason:
         pytest.skip(f"containerd {generation}: {reason}")
 
@@ -84,8 +84,8 @@ def new_node(lab: Lab) -> Iterator[NewNode]:
     assert lab
     made: list[Node] = []
 
-    def make(generation: str, *, ready: bool = True, hostname: str = "") -> Node:
-        made.append(start(generation, ready=ready, hostname=hostname))
+    def make(generation: str, *, ready: bool = True, hostname: str = "", distribution: str = "debian") -> Node:
+        made.append(start(generation, ready=ready, hostname=hostname, distribution=distribution))
         return made[-1]
 
     yield make

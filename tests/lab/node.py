@@ -71,11 +71,21 @@ class Node:
         ready: with a driver, GPUs and a configured toolkit; else a machine with containerd as Debian configures it.
         detached: it outlives this process, until `stop` or ``python -m tests.lab down``.
         hostname: what the node calls itself; default: its name in the lab.
+        distribution: what its packages are like: "debian" (apt) or "fedora" (dnf, an rpm database).
     """
 
-    def __init__(self, generation: str, *, ready: bool = True, detached: bool = False, hostname: str = "") -> None:
+    def __init__(
+        self,
+        generation: str,
+        *,
+        ready: bool = True,
+        detached: bool = False,
+        hostname: str = "",
+        distribution: str = "debian",
+    ) -> None:
         self.generation, self.ready, self.detached = generation, ready, detached
-        self.tree = base.tree(generation, ready=ready)
+        self.distribution = distribution
+        self.tree = base.tree(generation, ready=ready, distribution=distribution)
         self.number, self.folder = _claim()
         self.name = self.folder.name
         self.hostname = hostname or self.name
