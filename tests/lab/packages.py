@@ -112,6 +112,7 @@ def lay_out(root: Path, base: Path) -> None:
     library = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
     _output("gcc", *library, "-Wl,-soname,libnvidia-ml.so.1", "-o", driver / "libnvidia-ml.so", HERE / "nvml.c")
     _output("gcc", *library, "-Wl,-soname,libcuda.so.1", "-o", driver / "libcuda.so", HERE / "cuda.c")
+    _output("gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", share / "kubelet", HERE / "kubelet.c")
     for name in ("nvidia", "nvidia-uvm", "nvidia-modeset"):
         _output("gcc", "-c", f'-DNAME="{name}"', "-o", driver / f"{name}.ko", HERE / "module.c")
     repository = share / "toolkit"
