@@ -138,7 +138,8 @@ ONLY_WITH_UUID: Final = r"""
 r=
 case $1 in
   /run/containerd/containerd.sock|/var/run/containerd/containerd.sock) r=/var/lib/containerd ;;
-  /run/k3s/containerd/containerd.sock) r='/var/lib/rancher/k3s/agent/containerd /var/lib/rancher/rke2/agent/containerd' ;;
+  /run/k3s/containerd/containerd.sock) r='/var/lib/rancher/k3s/agent/containerd
+    /var/lib/rancher/rke2/agent/containerd' ;;
   /run/k0s/containerd.sock) r=/var/lib/k0s/containerd ;;
   /var/snap/microk8s/common/run/containerd.sock) r=/var/snap/microk8s/common/var/lib/containerd ;;
 esac
@@ -158,7 +159,7 @@ if [ -z "$u" ]; then
   set -- "$s" "$i" "$@"
 fi
 """
-"""Before `SNIPPET`'s work, with ``SOCKET info|- (PATH BODY SECONDS)...``: drops the call ``Server`` where it would write.
+"""Before `SNIPPET`, with ``SOCKET info|- (PATH BODY SECONDS)...``: drops the call ``Server`` where it would write.
 
 A daemon that is asked for it makes its uuid file if it has none yet (ctd v1.6.20:services/introspection/local.go
 getUUID), so it is asked only where that file is in the usual root of the daemon at that socket.

@@ -45,5 +45,9 @@ enabled=1
 gpgcheck=0
 END
 
+# Where Fedora has the certificates that are trusted.
+mkdir -p /etc/pki/tls/certs
+ln -s /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt
+
 rm -f /usr/bin/apt* /usr/bin/dpkg* /usr/sbin/dpkg* /sbin/dpkg*
 rm -rf /etc/apt /var/lib/apt /var/cache/apt /var/lib/dpkg

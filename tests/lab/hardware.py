@@ -29,6 +29,12 @@ def attach(node: Node) -> None:
     _script(node, "attach.sh")
 
 
+def bring_up(node: Node) -> None:
+    """Plug the GPUs in and load the driver, on a node that has it on disk and no toolkit yet."""
+    for verb in ("plug", "load nvidia", "load nvidia-uvm", "nodes"):
+        node.run(f"{DRIVER} {verb}", check=True)
+
+
 def make_ready(node: Node) -> None:
     """Turn a bare node (``Node(…, ready=False)``) into a healthy one, by the commands a user would type."""
     _script(node, "ready.sh")

@@ -7,12 +7,12 @@ judged: `prove` runs a container by each of its routes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.lab import base, cri, hardware, image
 from tests.lab import setups as setup
+from tests.lab import setups_gpu as gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,14 @@ class Kind:
     Args:
         name: what tests and ``python -m tests.lab up --kind`` call it.
         prepare: makes a healthy node one of this kind; its docstring says what kind that is.
-        routes: those that it is healthy for. They are what evidence must lead to, or, with ``asked``, what is asked for.
+        routes: those that it is healthy for: what evidence must lead to, or, with ``asked``, what is asked for.
         generations: the generations of containerd on which it makes sense.
         distribution: see `Node`.
         user: who logs in; anyone but root uses sudo.
         handler: the handler that pods name, where the report is told so or finds it by itself.
         socket: the daemon's, where it is not the usual one; ``told``: the report is told which.
+        device: the kind of the CDI devices that pods name.
+        cgroup_parent: the slice that pods are put in.
         proven: the routes by which a container is run before anything is judged, where those are fewer than `routes`.
     """
 
@@ -53,6 +55,7 @@ class Kind:
     told: bool = False
     proven: tuple[str, ...] | None = None
     cgroup_parent: str = ""
+    device: str = "nvidia.com/gpu"
 
 
 KINDS: dict[str, Kind] = {
@@ -82,29 +85,29 @@ KINDS: dict[str, Kind] = {
         Kind("kubeadm", setup.kubeadm),
         Kind("kubeadm-systemd", setup.kubeadm_systemd, cgroup_parent="kubepods.slice", proven=("ctr-gpus",)),
         # The toolkit.
-        Kind("toolkit-before-1.18", setup.toolkit_before_1_18),
-        Kind("legacy-mode", setup.legacy_mode, ("cri-handler", "ctr-runtime"), asked=True),
-        Kind("cdi-mode", setup.cdi_mode, ("cri-handler", "ctr-runtime"), asked=True),
-        Kind("crun", setup.crun, ("ctr-runtime", *NOTE), asked=True),
-        Kind("operator", setup.operator, ONE_ROUTE),
-        Kind("operator-driver", setup.operator_driver, ONE_ROUTE),
-        Kind("operator-cdi", setup.operator_cdi, ("cri-cdi",), generations=("1.7", "2.x")),
+        Kind("toolkit-before-1.18", gpu.toolkit_before_1_18),
+        Kind("legacy-mode", gpu.legacy_mode, ("cri-handler", "ctr-runtime"), asked=True),
+        Kind("cdi-mode", gpu.cdi_mode, ("cri-handler", "ctr-runtime"), asked=True),
+        Kind("crun", gpu.crun, ("ctr-runtime", *NOTE), asked=True),
+        Kind("operator", gpu.operator, ONE_ROUTE),
+        Kind("operator-driver", gpu.operator_driver, ONE_ROUTE),
+        Kind("operator-cdi", gpu.operator_cdi, ("cri-cdi",), generations=("1.7", "2.x"), device=gpu.PLUGIN_KIND),
         # CDI.
-        Kind("cdi-only", setup.cdi_only, ("cri-cdi",), asked=True, generations=("1.7", "2.x")),
-        Kind("ctr-cdi", setup.cdi_only, ("ctr-cdi",), asked=True, generations=("2.x",)),
-        Kind("custom-cdi-folder", setup.custom_cdi_folder, ("cri-cdi",), asked=True, generations=("1.7", "2.x")),
+        Kind("cdi-only", gpu.cdi_only, ("cri-cdi",), asked=True, generations=("1.7", "2.x")),
+        Kind("ctr-cdi", gpu.cdi_only, ("ctr-cdi",), asked=True, generations=("2.x",)),
+        Kind("custom-cdi-folder", gpu.custom_cdi_folder, ("cri-cdi",), asked=True, generations=("1.7", "2.x")),
         # GPUs.
-        Kind("eight-gpus", setup.eight_gpus),
-        Kind("mig", setup.mig),
+        Kind("eight-gpus", gpu.eight_gpus),
+        Kind("mig", gpu.mig),
         # What else a node may lack or have.
-        Kind("no-curl", setup.no_curl),
-        Kind("busybox", setup.busybox),
+        Kind("no-curl", gpu.no_curl),
+        Kind("busybox", gpu.busybox),
         Kind("sudo", setup.as_it_is, user="ops"),
-        Kind("noexec-tmp", setup.noexec_tmp),
-        Kind("read-only-root", setup.read_only_root),
-        Kind("no-repository", setup.no_repository),
+        Kind("noexec-tmp", gpu.noexec_tmp),
+        Kind("read-only-root", gpu.read_only_root),
+        Kind("no-repository", gpu.no_repository),
         Kind("fedora", setup.as_it_is, distribution="fedora"),
-        Kind("fedora-no-curl", setup.no_curl, distribution="fedora"),
+        Kind("fedora-no-curl", gpu.no_curl, distribution="fedora"),
     )
 }
 """Every kind, by name."""
@@ -123,7 +126,7 @@ def prove(node: Node, kind: Kind) -> None:
         asked, wanted = f"ctr run --rm {image.NAME} {route} {' '.join(smi)}", every
         if route.startswith("cri-"):
             handler = kind.handler if route == "cri-handler" else ""
-            devices = ("nvidia.com/gpu=all",) if route == "cri-cdi" else ()
+            devices = (f"{kind.device}=all",) if route == "cri-cdi" else ()
             env = {} if devices else everything
             code, text = cri.pod(node, smi, handler=handler, env=env, devices=devices, socket=kind.socket,
                                  cgroup_parent=kind.cgroup_parent)  # fmt: skip
@@ -141,8 +144,3 @@ def prove(node: Node, kind: Kind) -> None:
 def describe(kind: Kind) -> str:
     """What a kind is, in a line."""
     return " ".join((kind.prepare.__doc__ or "").split())
-
-
-def as_json() -> str:
-    """Every kind, for people who script."""
-    return json.dumps({kind.name: {"routes": kind.routes, "generations": kind.generations} for kind in KINDS.values()})

@@ -1,11 +1,12 @@
 """Healthy nodes are called healthy, on every generation of containerd, and looking changes nothing on them.
 
-Each kind is proven first: a container of each of its routes lists the GPUs. Without ``--gpuready``'s slow tests each
-kind is looked at on one generation, another one for each kind in turn; with them on all.
+Each kind is proven first: a container of each of its routes lists the GPUs. Each kind is looked at on one generation
+for every change, another one for each kind in turn; with the slow tests on all.
 """
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-JUSTIFIED: dict[str, str] = {}
-"""Checks that may warn on a healthy node, and why."""
+JUSTIFIED = {
+    # Their containerd is of no package, so its version counts: 1.7.24, without the mends of upstream's later releases.
+    ("containerd.not-vulnerable", "k3s", "1.7"),
+    ("containerd.not-vulnerable", "rke2", "1.7"),
+    ("containerd.not-vulnerable", "k0s", "1.7"),
+}
+"""Warnings that are right on a healthy node: check, kind, generation."""
 
 
 class Looked:
@@ -36,7 +42,7 @@ class Looked:
         self.node, self.kind = node, kind
         kind.prepare(node)
         healthy.prove(node, kind)
-        before, said = unchanged.state(node), unchanged.journal(node)
+        before, said = unchanged.quiet(node)
         self.report = self.judge()
         self.changes = unchanged.settled(node, before)
         self.spoken = unchanged.spoken(said, unchanged.journal(node))
@@ -72,7 +78,8 @@ def test_it_is_called_healthy_by_the_routes_that_it_is_healthy_for(looked: Looke
     assert report.required.names == kind.routes
     assert {route: report.routes[route].verdict for route in kind.routes} == dict.fromkeys(kind.routes, "ready")
     false = [f for f in report.findings.values() if f.keeps or f.status in ("warn", "unknown", "blocked")]
-    assert [(f.check.id, f.status, f.outcome.found) for f in false if f.check.id not in JUSTIFIED] == []
+    doubts = [(f.check.id, f.status, f.outcome.found) for f in false]
+    assert [one for one in doubts if (one[0], kind.name, looked.node.generation) not in JUSTIFIED] == []
 
 
 def test_what_fails_is_of_routes_that_nobody_asked_for(looked: Looked) -> None:
@@ -86,9 +93,10 @@ def test_what_fails_is_of_routes_that_nobody_asked_for(looked: Looked) -> None:
 def test_nothing_is_changed_by_looking(looked: Looked) -> None:
     """Files, processes, sockets, devices, modules, mounts and control groups are as before; sshd and sudo may speak."""
     assert not looked.changes, "\n".join(looked.changes)
-    assert looked.spoken == []
+    assert not looked.spoken, "\n".join(looked.spoken)
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_no_system_call_of_the_login_could_change_anything(looked: Looked, tmp_path: Path) -> None:
     """By strace, from the login's shell on: writes go to the run's own pipes, and to the sockets that it asks."""
     with unchanged.traced(looked.node, tmp_path) as (address, config, out):

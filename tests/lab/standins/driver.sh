@@ -210,7 +210,7 @@ nodes() {
     loaded nvidia || return 0
     node nvidiactl 666 195 255
     index=0
-    mkdir -p /dev/nvidia-caps
+    [ -d /dev/nvidia-caps ] || mkdir /dev/nvidia-caps
     while [ $index -lt "$(value $state/kernel gpus)" ]; do
         node nvidia$index 666 195 $index
         for access in /proc/driver/nvidia/capabilities/gpu$index/mig/gi*/access \
