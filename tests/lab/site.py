@@ -42,6 +42,9 @@ gpgkey=https://{HOST}{TOP}/gpgkey
 sslverify=1
 sslcacert=/etc/pki/tls/certs/ca-bundle.crt
 """
+MACHINE = os.uname().machine
+RPMS = f"/stable/rpm/{MACHINE}"
+DEBS = "/stable/deb/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(MACHINE, MACHINE)
 _NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -62,15 +65,15 @@ class Site:
         }
         share = self.node.run("ls -d /usr/share/gpuready-lab/toolkit*/", check=True).stdout.split()
         for top in share:
-            kind = "rpm/x86_64" if "rpms" in top else "deb/amd64"
+            kind = RPMS if "rpms" in top else DEBS
             names = self.node.run(f"cd {top} && find . -type f", check=True).stdout.split()
-            files |= {f"/stable/{kind}/{name[2:]}": self._bytes(f"{top}{name[2:]}") for name in names}
-        packages = files.get("/stable/deb/amd64/Packages")
+            files |= {f"{kind}/{name[2:]}": self._bytes(f"{top}{name[2:]}") for name in names}
+        packages = files.get(f"{DEBS}/Packages")
         if packages is not None:
-            files["/stable/deb/amd64/InRelease"] = gpg.release(packages)
-        metadata = files.get("/stable/rpm/x86_64/repodata/repomd.xml")
+            files[f"{DEBS}/InRelease"] = gpg.release(packages)
+        metadata = files.get(f"{RPMS}/repodata/repomd.xml")
         if metadata is not None:
-            files["/stable/rpm/x86_64/repodata/repomd.xml.asc"] = gpg.sign(metadata)
+            files[f"{RPMS}/repodata/repomd.xml.asc"] = gpg.sign(metadata)
         self._serve(files)
         self.node.run(f"echo 127.0.0.1 {HOST} >>/etc/hosts", check=True)
         return self
@@ -105,7 +108,7 @@ class Site:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 site.asked.append(self.path)
-                content = files.get(self.path.removeprefix(TOP))
+                content = files.get(self.path.removeprefix(TOP).replace("/./", "/"))
                 self.send_response(404 if content is None else 200)
                 self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
