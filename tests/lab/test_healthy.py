@@ -6,6 +6,7 @@ looked at with one containerd each, in turn; with the slow tests every kind with
 
 from __future__ import annotations
 
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from tests.lab import base, healthy, unchanged
 from tests.lab.judging import judged, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_gpuready.report.model import NodeReport
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.lab.node import Node
 
 pytestmark = pytest.mark.lab
+LOG = logging.getLogger(__name__)
 
 JUSTIFIED = {
     # Their containerd is of no package, so its version counts: 1.7.24, without the mends of upstream's later releases.
@@ -86,17 +88,15 @@ def looked(request: pytest.FixtureRequest, lab: Lab) -> Looked:
     return Looked(lab.shared(generation, changes=True, distribution=kind.distribution), kind)
 
 
-def test_it_is_called_healthy_by_the_routes_that_it_is_healthy_for(
-    looked: Looked, record_property: Callable[[str, object], None]
-) -> None:
+def test_it_is_called_healthy_by_the_routes_that_it_is_healthy_for(looked: Looked) -> None:
     """Ready, by evidence or as asked; nothing is doubted, and no warning is without reason."""
     report, kind = looked.report, looked.kind
-    record_property("seconds", round(report.duration, 2))
     assert report.verdict == "ready", told(report)
     assert report.required.names == kind.routes
     assert {route: report.routes[route].verdict for route in kind.routes} == dict.fromkeys(kind.routes, "ready")
     false = [f for f in report.findings.values() if f.keeps or f.status in ("warn", "unknown")]
     doubts = [(f.check.id, f.status, f.outcome.found) for f in false]
+    LOG.info("%s %s: findings %d, %.2f s", kind.name, looked.node.generation, len(doubts), report.duration)
     assert [one for one in doubts if (one[0], kind.name, looked.node.generation) not in JUSTIFIED] == []
 
 
