@@ -20,6 +20,7 @@ from pytest_gpuready.remedies.edits import (
     toml_key,
     toml_string,
 )
+from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 from pytest_gpuready.views.containerd_config import FactFiles
 from pytest_gpuready.views.fact_files import config_file
 from pytest_gpuready.views.handlers import is_nvidia
@@ -36,7 +37,10 @@ PLUGIN_TABLES: dict[int, str] = {
     3: 'plugins."io.containerd.cri.v1.runtime"',
     4: 'plugins."io.containerd.cri.v1.runtime"',
 }
+#: The same tables' names, the newest first.
+PLUGINS: tuple[str, ...] = ("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "cri")
 #: CRI's entries in disabled_plugins, as sed -E and Python read them: short names in version 1, URIs later.
+_CRI_NAMES = re.compile(r"(io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)", re.ASCII)
 _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
@@ -155,7 +159,7 @@ class FileRemedies(ServiceRemedies):
             for goal in goals:
                 # Several tables are taken out only where the handler is still there afterwards.
                 for words, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
-                    if shop.prove(changes, goal):
+                    if changes and shop.prove(changes, goal):
                         return self._remedy(shop, changes, f"{words}, then restart containerd.")
         return self._fresh(error.text if error is not None else "")
 
@@ -173,10 +177,12 @@ class FileRemedies(ServiceRemedies):
             if change is not None:
                 yield f"Close what line {line} of {path} leaves open", [change]
         if re.match(r"\s*[\"']?version[\"']?\s*=", text):
-            for version in ("2", "3"):
-                change = set_value(path, old, line, version)
+            for version in (2, 3):
+                change = by_tomlkit(path, old, lambda document, version=version: put(document, ["version"], version))  # type: ignore[misc]
+                change = change or set_value(path, old, line, str(version))
                 if change is not None:
                     yield f"Declare version {version} in {path}", [change]
+        yield from _other_entries(path, old, said)
         missing = re.search(r"open (/[A-Za-z0-9_./+-]+): no such file", said)
         if missing:
             escaped = re.sub(r"([.+])", r"[\1]", missing[1])
@@ -227,6 +233,10 @@ class FileRemedies(ServiceRemedies):
         pattern = re.compile(_CRI_ENTRY.replace("[[:space:]]", r"\s"), re.ASCII)
         changes: list[Change] = []
         for path, text in self._texts(shop):
+            change = keep(path, text, "disabled_plugins", lambda name: None if _CRI_NAMES.fullmatch(name) else name)
+            if change is not None:
+                changes.append(change)
+                continue
             old = text
             for number in _disabled_lines(old):
                 change = on_line(path, old, number, f"s/{_CRI_ENTRY}//g", lambda t: pattern.sub("", t), extended=True)
@@ -263,6 +273,28 @@ class FileRemedies(ServiceRemedies):
         error = self.config.loaded.cri_error
         told = f": {error.text}" if error is not None else "."
         return Remedy(f"Put right what the CRI plugin refuses, then restart containerd{told}", self._restart_only())
+
+
+def _other_entries(path: str, old: bytes, said: str) -> Iterator[tuple[str, list[Change]]]:
+    """Entries of arrays that containerd stumbles over: a folder or a missing file that is imported, a short name."""
+
+    def resolved(entry: str) -> str:
+        return posixpath.normpath(posixpath.join(posixpath.dirname(path), entry))
+
+    folder = re.search(r"read (/[^:]+): is a directory", said)
+    if folder:
+        change = keep(path, old, "imports", lambda e: f"{e.rstrip('/')}/*.toml" if resolved(e) == folder[1] else e)
+        yield f"Import the files of {folder[1]}, not the folder", [change] if change else []
+        change = keep(path, old, "imports", lambda e: None if resolved(e) == folder[1] else e)
+        yield f"Import no folder ({folder[1]})", [change] if change else []
+    missing = re.search(r"open (/[^:]+): no such file", said)
+    if missing:
+        change = keep(path, old, "imports", lambda e: None if resolved(e) == missing[1] else e)
+        yield f"Import no file that is not there ({missing[1]})", [change] if change else []
+    short = re.search(r'invalid (disabled|required) plugin URI "([^"]*)"', said)
+    if short:
+        change = keep(path, old, f"{short[1]}_plugins", lambda e: None if e == short[2] else e)
+        yield f'Take "{short[2]}" out of {short[1]}_plugins', [change] if change else []
 
 
 def _alive(after: Loaded) -> bool:

@@ -245,3 +245,8 @@ def toml_string(text: str) -> str:
         else:
             out.append(f"\\U{code:08x}")
     return f'"{"".join(out)}"'
+
+
+def toml_value(value: str | bool) -> str:  # noqa: FBT001
+    """A text or a boolean as TOML."""
+    return str(value).lower() if isinstance(value, bool) else toml_string(value)

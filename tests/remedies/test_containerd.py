@@ -141,7 +141,7 @@ def test_what_is_typed_mends_it(case: str, sed: str, tmp_path: Path) -> None:
     assert after.judge().findings[f"containerd.{name}"].status == "pass"
     for edit in advice.edits:
         assert edit.path in done
-        assert any(line.startswith("+") for line in edit.diff.splitlines()[2:])
+        assert any(line.startswith(("+", "-")) for line in edit.diff.splitlines()[2:])
 
 
 @pytest.mark.parametrize("name", ["it's", "a b", '"', "$(reboot)", "ü", "a\nEOF\nb", "x`y`", "back\\slash"])
@@ -176,10 +176,11 @@ def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
 
 
 def test_where_nothing_can_be_proven_a_person_is_told_what_to_do() -> None:
-    text = f'version = 3\n[{V3}.containerd.runtimes]\nnvidia = {{ runtime_type = "x", options = {{ BinaryName = "/x" }} }}\n'
+    # The bar stands between sed's parts, so no command names it; an inline table takes no line and no table more.
+    text = f'version = 3\n[{V3}.containerd.runtimes]\nnvidia = {{ runtime_type = "|", options = {{ BinaryName = "/|" }} }}\n'
     node = simulated("2.1.9", {CONFIG: text})
     assert "by hand" in remedy(node, "handler").summary
-    fixed = simulated("2.1.9", {CONFIG: text.replace('"/x"', f'"{RUNTIME}"')})
+    fixed = simulated("2.1.9", {CONFIG: text.replace('"/|"', f'"{RUNTIME}"')})
     assert "by hand" in remedy(fixed, "handler-runtime-type").summary
     # Not one line of the array can be taken out alone.
     odd = simulated("2.1.9", {CONFIG: 'version = 3\n"disabled_plugins" = ["io.containerd.grpc.v1.cri"] # ]\n'})
