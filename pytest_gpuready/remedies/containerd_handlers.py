@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.model import Remedy, Where
 from pytest_gpuready.remedies import quote
-from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, PLUGINS, FileRemedies, handler_table
+from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, PLUGINS, USUAL_RUNTIME, FileRemedies, handler_table
 from pytest_gpuready.remedies.containerd_service import known
 from pytest_gpuready.remedies.edits import (
     Change,
@@ -21,7 +21,7 @@ from pytest_gpuready.remedies.edits import (
     toml_value,
 )
 from pytest_gpuready.remedies.packages import PackageRemedies
-from pytest_gpuready.remedies.tomledit import by_tomlkit, settings
+from pytest_gpuready.remedies.tomledit import by_tomlkit, put, settings
 from pytest_gpuready.views.containerd_live import DEFAULT_CONFIG
 from pytest_gpuready.views.handler_binary import HandlerBinary
 from pytest_gpuready.views.handlers import RUNTIME_NAME
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from pytest_gpuready.views.handlers import Handler
 
-USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
 #: Where k0s takes people's settings from (from 1.27.1; docs.k0sproject.io, runtime), and what it makes of them.
 K0S_DROP_IN = "/etc/k0s/containerd.d/nvidia.toml"
 
@@ -70,10 +69,6 @@ class HandlerRemedies(FileRemedies):
             self._restart_only(),
         )
 
-    @property
-    def _binary(self) -> str:
-        return known(lambda: self.views.get(Toolkit).runtime_path, None) or USUAL_RUNTIME
-
     def _tables(self, version: int, name: str, *, runc: bool) -> str:
         """The handler's tables; with runc's, which containerd 1.x forgets as soon as a file names any handler."""
         plugin, systemd = PLUGIN_TABLES[version], self._systemd_cgroup
@@ -86,6 +81,8 @@ class HandlerRemedies(FileRemedies):
         if present is not None:
             if present.options_error:
                 yield from self._decodable(shop)
+            if present.cgroup_where is None and self._systemd_cgroup:
+                yield from self._options(shop, present)
             yield from self._settings(shop, present, "BinaryName", self._binary, present.binary_where)
             return
         yield from self._imports(shop, name)
@@ -101,6 +98,23 @@ class HandlerRemedies(FileRemedies):
                 for runc in (False, True):
                     tables = self._tables(version, name, runc=runc)
                     yield [append(self.config.path, None, f"version = {version}\n\n{tables}")]
+
+    def _options(self, shop: Workshop, present: Handler) -> Iterator[list[Change]]:
+        """BinaryName and SystemdCgroup at once, for a handler that has neither."""
+        values: dict[str, str | bool] = {"BinaryName": self._binary, "SystemdCgroup": True}
+        for path, old in self._texts(shop):
+            for plugin in PLUGINS:
+
+                def edit(document: TOMLDocument, plugin: str = plugin) -> None:
+                    for key, value in values.items():
+                        put(document, ["plugins", plugin, *_options_of(present), key], value)
+
+                change = by_tomlkit(path, old, edit)
+                yield [change] if change else []
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
+                lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
+                yield [append(path, old, "\n".join([*lines, ""]))]
 
     def _decodable(self, shop: Workshop) -> Iterator[list[Change]]:
         """Make a SystemdCgroup that is no boolean one."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import posixpath
+import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.files import NotLooked
@@ -194,9 +196,25 @@ class ContainerdConfig(View):
         return self.handlers.get(self.handler_name)
 
     def without_effect(self, name: str) -> list[Ineffective]:
-        """The settings of a handler that are written somewhere and have no effect."""
+        """The settings of a handler that are written somewhere and have no effect.
+
+        Of a file or a plugin's table that has none as a whole, the handler's own line is pointed at.
+        """
         parts = (f"runtimes.{name}", f'runtimes."{name}"', f"runtimes.'{name}'")
-        return [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+        found = [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+        if found:
+            return found
+        header = re.compile(rf"\s*\[.*\bruntimes\.([\"']?){re.escape(name)}\1\s*\]")
+        for item in self.loaded.ineffective:
+            fact = self.facts.peek(config_file(item.where.path))
+            plugin = re.match(r"plugins\.(\"[^\"]*\"|[^.\"]+)", item.key)
+            if fact is None or not (plugin or item.key == item.where.path):
+                continue
+            for number, line in enumerate(fact.text.splitlines(), 1):
+                if header.match(line) and (not plugin or plugin[1].strip('"') in line):
+                    found.append(dataclasses.replace(item, where=type(item.where)(item.where.path, number)))
+                    break
+        return found[:1]
 
     @property
     def default_where(self) -> Where | None:

@@ -9,7 +9,7 @@ import pytest
 from pytest_gpuready.containerd.toml import loads
 from tests.containerd import referee
 from tests.remedies import wrong
-from tests.support.private import PrivateNode
+from tests.support.private import SOCKET, PrivateNode
 
 if TYPE_CHECKING:
     from pytest_gpuready.report.model import Finding, NodeReport
@@ -57,33 +57,64 @@ def others(served: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+KUBELET = """#!/bin/sh
+# Stands for a kubelet: a process of that name with its flags.
+while :; do sleep 60; done
+"""
+
+
 def root(report: NodeReport) -> Finding | None:
     """The first of containerd's checks that fails of itself."""
     checked = [f for f in report.roots if f.check.family == "containerd" or f.check.id == "cdi.enabled"]
     return next((finding for finding in checked if finding.keeps and finding.status == "fail"), None)
 
 
+def dumped(node: PrivateNode) -> dict[str, Any]:
+    """`containerd config dump`, as the daemon's own program reads the files now; empty where it would not load."""
+    done = node.run("cd / && containerd config dump")
+    found: dict[str, Any] = settings(loads(done.stdout).root) if done.returncode == 0 else {}
+    for key in ("version", "imports", "disabled_plugins"):
+        found.pop(key, None)
+    for plugin in found.get("plugins", {}).values():
+        containerd = plugin.get("containerd", {}) if isinstance(plugin, dict) else {}
+        containerd.get("runtimes", {}).pop("nvidia", None)
+    return found
+
+
 @pytest.mark.parametrize(("version", "case"), matrix())
 def test_it_is_found_and_what_is_printed_mends_it(version: str, case: Wrong) -> None:
+    """The finding has the place; then CRI serves the handler, and every other setting is as before, or as was meant."""
     native = wrong.native(version)
     files = case.files(native)
-    with PrivateNode(version, files, args=case.args) as node:
-        before = node.served()
-        seen = []
-        for expected in case.roots:
-            finding = root(node.judge(case.settings))
-            assert finding is not None, (expected, node.log)
-            print(finding.check.id, "|", finding.outcome.found, "|", finding.outcome.where, "|", finding.outcome.remedy)
-            node.type(finding.outcome.remedy.commands)
-            print(node.log[-300:] if node.served() is None else "served")
-        finding = root(node.judge(case.settings))
-        if finding: print("LEFT", finding.check.id, "|", finding.outcome.found, "|", finding.outcome.where)
+    with PrivateNode(version, files, busybox=bool(case.kind.endswith("s"))) as node:
+        if case.kubelet:
+            node.write("/var/lib/kubelet/config.yaml", "cgroupDriver: systemd\n")
+            node.write("/usr/bin/kubelet", KUBELET)
+            flags = f"--config=/var/lib/kubelet/config.yaml --container-runtime-endpoint=unix://{SOCKET}"
+            node.run(f"chmod +x /usr/bin/kubelet; setsid kubelet {flags} >/dev/null 2>&1 </dev/null &", check=True)
+        before, dump = node.served(), dumped(node)
+        seen: list[str] = []
+        while (finding := root(node.judge(case.settings))) is not None and len(seen) < 4:
+            outcome = finding.outcome
+            if not seen and case.at:
+                assert outcome.where is not None
+                assert outcome.where.line is not None, outcome
+                assert case.at in files[outcome.where.path].split("\n")[outcome.where.line - 1], outcome
+            assert outcome.remedy is not None
+            assert outcome.remedy.commands, outcome.remedy
+            seen.append(finding.check.id.removeprefix("containerd."))
+            node.type(outcome.remedy.commands)
+        assert tuple(seen) == case.roots, (finding, node.log)
         after = node.served()
-        assert finding is None
-        assert after is not None
+        assert after is not None, node.log
         assert after["containerd"]["runtimes"]["nvidia"]["options"]["BinaryName"] == wrong.RUNTIME
-        if before is None and case.meant:
-            with PrivateNode(version, case.meant(native)) as healthy:
-                before = healthy.served()
+        assert after["containerd"]["runtimes"]["nvidia"]["runtimeType"] == "io.containerd.runc.v2"
         if before is not None:
             assert others(after) == others(before)
+            if "default" not in case.roots[0] and case.roots[0] != "cdi.enabled":
+                assert dumped(node) == dump
+        elif case.meant is not None:
+            with PrivateNode(version, case.meant(native)) as healthy:
+                meant = healthy.served()
+            assert meant is not None
+            assert others(after) == others(meant)

@@ -45,7 +45,7 @@ def handler(version: int, name: str = "nvidia", binary: str = RUNTIME, *, cgroup
 
 
 def runc(version: int, *, cgroup: bool = True) -> str:
-    """runc's tables."""
+    """The tables of runc."""
     return handler(version, "runc", "runc", cgroup=cgroup).replace('      BinaryName = "runc"\n', "")
 
 
@@ -54,7 +54,9 @@ def main(version: int, *parts: str, head: str = "", declared: int | None = -1) -
     plugin = PLUGIN[version]
     first = version if declared == -1 else declared
     lines = [] if first is None else [f"version = {first}"]
-    settings = f'[{plugin}]\n  max_container_log_line_size = 4096 # ours\n  [{plugin}.cni]\n    bin_dir = "/opt/cni/own"\n'
+    settings = (
+        f'[{plugin}]\n  max_container_log_line_size = 4096 # ours\n  [{plugin}.cni]\n    bin_dir = "/opt/cni/own"\n'
+    )
     image = '[plugins."io.containerd.cri.v1.images".pinned_images]\n  sandbox = "registry.k8s.io/pause:9"\n'
     if version < 3:
         settings = settings.replace("  [", '  sandbox_image = "registry.k8s.io/pause:9"\n  [', 1)
@@ -78,7 +80,8 @@ class Wrong:
     files: Callable[[int], dict[str, str]]
     meant: Callable[[int], dict[str, str]] | None = None
     settings: Settings = field(default_factory=Settings)
-    args: str = ""
+    #: Whether a kubelet runs, whose cgroupDriver is systemd.
+    kubelet: bool = False
 
 
 CASES: list[Wrong] = []
@@ -106,15 +109,15 @@ def plain(version: int) -> dict[str, str]:
     return {CONFIG: main(version, runc(version))}
 
 
-# ------------------------------------------------------------------------------------------------------- 1.2 imports
+# ------------------------------------------------------------------------------------------- 1.2 imports
 
 
-@wrong("1.2 a drop-in of one handler replaces the plugin", ONE, "cri-enabled", "99-nvidia", meant=good)
+@wrong("1.2 a drop-in of one handler replaces the plugin", ONE, "cri-enabled", "runtimes.nvidia", meant=good)
 def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), head=IMPORTS), DROP_IN: f"version = {v}\n{handler(v)}"}
 
 
-@wrong("1.2 a relative glob", ("1.6",), "handler", "imports")
+@wrong("1.2 a relative glob", ("1.6",), "handler", "runtimes.nvidia")
 def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), head='imports = ["conf.d/*.toml"]\n'), DROP_IN: f"version = {v}\n{handler(v)}"}
 
@@ -150,11 +153,11 @@ def _(v: int) -> dict[str, str]:
     }
 
 
-# ---------------------------------------------------------------------------------------- 1.3 versions of drop-ins
+# ---------------------------------------------------------------------------- 1.3 versions of drop-ins
 
 
 @wrong("1.3 version 2, drop-in 3", ("1.6",), "handler", "v1.runtime")
-@wrong("1.3 version 2, drop-in 3, fatal", ("1.7", "2.3"), "config-loads handler", "version = 3", meant=lambda _: plain(2))
+@wrong("1.3 version 2, drop-in 3, fatal", ("1.7", "2.3"), "config-loads", "version = 3", meant=lambda _: plain(2))
 def _(_: int) -> dict[str, str]:
     return {CONFIG: main(2, runc(2), head=IMPORTS), DROP_IN: f"version = 3\n{handler(3)}"}
 
@@ -171,7 +174,7 @@ def _(_: int) -> dict[str, str]:
     return {CONFIG: main(3, runc(3), head=IMPORTS), DROP_IN: handler(3)}
 
 
-@wrong("1.3 version 3 with runtimes, drop-in 2", ("2.1",), "handler", "v1.cri")
+@wrong("1.3 version 3 with runtimes, drop-in 2", ("2.1",), "handler", "")
 @wrong("1.3 version 3 with runtimes, drop-in 2: runc forgotten", ("1.6", "1.7"), "cri-enabled", "v1.cri")
 def _(_: int) -> dict[str, str]:
     return {CONFIG: main(3, runc(3), head=IMPORTS), DROP_IN: f"version = 2\n{handler(2)}"}
@@ -182,7 +185,7 @@ def _(_: int) -> dict[str, str]:
     return {CONFIG: main(4, runc(4))}
 
 
-@wrong("1.3 version 4, drop-in without one", ("2.1",), "config-loads", "version = 4", meant=lambda _: good(3))
+@wrong("1.3 version 4, drop-in without one", ("2.1",), "config-loads", "", meant=lambda _: good(3))
 def _(_: int) -> dict[str, str]:
     return {CONFIG: main(4, runc(4), head=IMPORTS), DROP_IN: handler(3)}
 
@@ -198,7 +201,7 @@ def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), head=IMPORTS), DROP_IN: f"version = 4\n{handler(4)}"}
 
 
-# ------------------------------------------------------------------------------------------ 1.4 tables of another version
+# ------------------------------------------------------------------------------ 1.4 tables of another version
 
 
 @wrong("1.4 version 2, tables of 3", ONE, "handler", "v1.runtime")
@@ -234,7 +237,7 @@ def _(_: int) -> dict[str, str]:
     return {CONFIG: main(1, runc(1), handler(1), declared=2)}
 
 
-# ------------------------------------------------------------------------------------------------- 1.5 disabled plugins
+# ------------------------------------------------------------------------------------- 1.5 disabled plugins
 
 
 @wrong("1.5 Docker's file", HERE, "cri-enabled handler", "disabled_plugins", meant=lambda _: {})
@@ -244,7 +247,7 @@ def _(_: int) -> dict[str, str]:
 
 @wrong("1.5 CRI disabled", HERE, "cri-enabled", "disabled_plugins", meant=good)
 def _(v: int) -> dict[str, str]:
-    head = 'disabled_plugins = ["io.containerd.internal.v1.restart", "io.containerd.grpc.v1.cri"] # off\n'
+    head = 'disabled_plugins = ["io.containerd.internal.v1.nosuch", "io.containerd.grpc.v1.cri"] # off\n'
     return {CONFIG: main(v, runc(v), handler(v), head=head)}
 
 
@@ -256,7 +259,9 @@ def _(v: int) -> dict[str, str]:
 
 @wrong("1.5 a short name", HERE, "config-loads", "disabled_plugins", meant=good)
 def _(v: int) -> dict[str, str]:
-    return {CONFIG: main(v, runc(v), handler(v), head='disabled_plugins = ["cri", "io.containerd.internal.v1.restart"]\n')}
+    return {
+        CONFIG: main(v, runc(v), handler(v), head='disabled_plugins = ["cri", "io.containerd.internal.v1.nosuch"]\n')
+    }
 
 
 @wrong("1.5 a required plugin that fails", HERE, "config-loads", "", meant=good)
@@ -265,15 +270,21 @@ def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), handler(v), head=head)}
 
 
-# ------------------------------------------------------------------------------------------------- 1.6 runc forgotten
+# ------------------------------------------------------------------------------------- 1.6 runc forgotten
 
 
-@wrong("1.6 only nvidia", ONE, "cri-enabled", "", meant=lambda v: {CONFIG: main(v, runc(v, cgroup=False), handler(v, cgroup=False))})
+@wrong(
+    "1.6 only nvidia",
+    ONE,
+    "cri-enabled",
+    "",
+    meant=lambda v: {CONFIG: main(v, runc(v, cgroup=False), handler(v, cgroup=False))},
+)
 def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, handler(v, cgroup=False))}
 
 
-# ---------------------------------------------------------------------------------------------- 1.7 settings of handlers
+# ---------------------------------------------------------------------------------- 1.7 settings of handlers
 
 
 def default(v: int, name: str) -> str:
@@ -311,9 +322,11 @@ def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), handler(v).replace("runc.v2", "runc.v1"))}
 
 
-@wrong("1.7 the legacy runtime_type", ("2.1", "2.3"), "handler", "runtimes.nvidia")
+@wrong("1.7 the legacy runtime_type", ("2.1", "2.3"), "handler-runtime-type handler", "runtime.v1.linux")
 def _(v: int) -> dict[str, str]:
-    text = handler(v).replace("io.containerd.runc.v2", "io.containerd.runtime.v1.linux").replace("BinaryName", "Runtime")
+    text = (
+        handler(v).replace("io.containerd.runc.v2", "io.containerd.runtime.v1.linux").replace("BinaryName", "Runtime")
+    )
     return {CONFIG: main(v, runc(v), text)}
 
 
@@ -355,13 +368,9 @@ def _(v: int) -> dict[str, str]:
 
 @wrong("1.7 an inline table runs runc", HERE, "handler", "BinaryName")
 def _(v: int) -> dict[str, str]:
-    inline = '{ BinaryName = "/usr/bin/runc", SystemdCgroup = true }'
-    return {
-        CONFIG: main(
-            v, runc(v),
-            f'[{PLUGIN[v]}.containerd.runtimes.nvidia]\nruntime_type = "io.containerd.runc.v2"\noptions = {inline} # in line\n',
-        )
-    }  # fmt: skip
+    inline = 'options = { BinaryName = "/usr/bin/runc", SystemdCgroup = true } # in line\n'
+    table = f'[{PLUGIN[v]}.containerd.runtimes.nvidia]\nruntime_type = "io.containerd.runc.v2"\n{inline}'
+    return {CONFIG: main(v, runc(v), table)}
 
 
 @wrong("1.7 a cgroup driver of its own", HERE, "handler-cgroups", "SystemdCgroup")
@@ -384,7 +393,7 @@ def _(v: int) -> dict[str, str]:
     return {CONFIG: main(v, runc(v), handler(v, binary="/opt/nvidia/nvidia-container-runtime"))}
 
 
-# -------------------------------------------------------------------------------------------------------------- 1.8 CDI
+# -------------------------------------------------------------------------------------------------- 1.8 CDI
 
 CDI = Settings(routes=("cri-cdi",))
 
@@ -400,7 +409,7 @@ def _(v: int) -> dict[str, str]:
     return {CONFIG: text}
 
 
-# ------------------------------------------------------------------------------------------------------ 1.9 broken files
+# ------------------------------------------------------------------------------------------ 1.9 broken files
 
 
 @wrong("1.9 no TOML", HERE, "config-loads", "this is", meant=good)
@@ -433,19 +442,14 @@ def _(_: int) -> dict[str, str]:
     return {CONFIG: ""}
 
 
-@wrong("1.9 the file that is named is not there", HERE, "config-loads handler", "", args=f"--config {CONFIG}", meant=lambda _: {})
-def _(_: int) -> dict[str, str]:
-    return {}
-
-
-# ------------------------------------------------------------------------------------------ 3.3 what nvidia-ctk leaves
+# ------------------------------------------------------------------------------ 3.3 what nvidia-ctk leaves
 
 
 def made(v: int, name: str = "nvidia") -> str:
     """A handler as nvidia-ctk writes it where it has nothing to copy from."""
     table = f"{PLUGIN[v]}.containerd.runtimes.{name}"
     return (
-        f"[{table}]\n  privileged_without_host_devices = false\n  runtime_engine = \"\"\n  runtime_root = \"\"\n"
+        f'[{table}]\n  privileged_without_host_devices = false\n  runtime_engine = ""\n  runtime_root = ""\n'
         f'  runtime_type = "io.containerd.runc.v2"\n  [{table}.options]\n    BinaryName = "{RUNTIME}"\n'
         + (f'    Runtime = "{RUNTIME}"\n' if v == 1 else "")
     )
@@ -469,19 +473,19 @@ def _(_: int) -> dict[str, str]:
     }
 
 
-@wrong("3.3 c: Docker's file, up to 1.17", ALL, "cri-enabled cri-enabled", "disabled_plugins", meant=lambda _: {})
+@wrong("3.3 c: Docker's file, up to 1.17", ONE, "cri-enabled", "disabled_plugins", meant=lambda _: {})
+@wrong(
+    "3.3 c: Docker's file, up to 1.17, on 2.1", ("2.1",), "cri-enabled handler", "disabled_plugins", meant=lambda _: {}
+)
 def _(_: int) -> dict[str, str]:
     return {CONFIG: f'disabled_plugins = ["cri"]\nversion = 1\n\n{made(1)}'}
 
 
-@wrong("3.3 d: the copy shadows a later edit", HERE, "handler-cgroups", "SystemdCgroup")
+@wrong("3.3 d: the copy shadows a later edit", HERE, "handler-cgroups", "SystemdCgroup", kubelet=True)
+@wrong("3.3 i: nvidia-ctk copied the wrong cgroup driver", HERE, "handler-cgroups", "SystemdCgroup", kubelet=True)
 def _(v: int) -> dict[str, str]:
     copy = main(v, runc(v, cgroup=False), handler(v, cgroup=False))
-    return {
-        CONFIG: main(v, runc(v), head=IMPORTS),
-        DROP_IN: copy,
-        "/var/lib/kubelet/config.yaml": "cgroupDriver: systemd\n",
-    }
+    return {CONFIG: main(v, runc(v), head=IMPORTS), DROP_IN: copy}
 
 
 @wrong("3.3 e: a drop-in of the dump's version", ("2.1", "2.3"), "config-loads", "version = 4")
