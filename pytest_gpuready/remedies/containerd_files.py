@@ -92,9 +92,10 @@ class FileRemedies(ServiceRemedies):
     def _systemd_cgroup(self) -> bool:
         """The cgroup driver a new handler should have: the kubelet's, else runc's, else what the files say of any."""
         nobody: dict[str, bool] = {}
-        told = list(known(lambda: self.config.cgroup_drivers, nobody).values())
-        if told or known(lambda: self.config.loaded.cri_enabled, otherwise=True):
-            return bool(told and told[0])
+        told = next(iter(known(lambda: self.config.cgroup_drivers, nobody).values()), None)
+        serves: bool = known(lambda: self.config.loaded.cri_enabled, otherwise=True)
+        if told is not None or serves:
+            return bool(told)
         texts = [text for _, text in self._texts(self._workshop())]
         return any(re.search(rb"(?im)^[^#\n]*\bSystemdCgroup\s*=\s*true", text) for text in texts)
 
@@ -203,14 +204,18 @@ class FileRemedies(ServiceRemedies):
     def _fresh(self, why: str) -> Remedy:
         """Nothing small mends it: containerd's own default, the old file kept beside it."""
         path = quote(self.config.path)
+        default = f"containerd config default | {self._sudo}tee {path} >/dev/null"
+        if not known(lambda: self.config.exists, otherwise=True):
+            # The command line names it: a daemon that is told nothing starts without one.
+            folder = quote(posixpath.dirname(self.config.path))
+            return Remedy(
+                f"No small edit mends it ({why}): begin with containerd's default.",
+                (f"{self._sudo}mkdir -p {folder}", default, *self._restart_only()),
+            )
         return Remedy(
             f"No small edit mends it ({why}). Mend it by hand, or begin again from containerd's default; the old file "
             f"is kept as {self.config.path}.broken, and what it set is to be set again.",
-            (
-                f"{self._sudo}mv {path} {path}.broken",
-                f"containerd config default | {self._sudo}tee {path} >/dev/null",
-                *self._restart_only(),
-            ),
+            (f"{self._sudo}mv {path} {path}.broken", default, *self._restart_only()),
         )
 
     # ------------------------------------------------------------------ CRI is off
@@ -232,7 +237,7 @@ class FileRemedies(ServiceRemedies):
             for number in _disabled_lines(old):
                 change = on_line(path, old, number, f"s/{_CRI_ENTRY}//g", lambda t: pattern.sub("", t), extended=True)
                 if change is not None:
-                    old = change.new
+                    old = change.new or b""
                     changes.append(change)
         final = {change.path: change for change in changes}
         summary = "Take CRI out of disabled_plugins, then restart containerd."
@@ -286,8 +291,8 @@ class FileRemedies(ServiceRemedies):
         if culprits and mine and main in texts and main not in culprits and "no corresponding runtime" in error:
             names = ", ".join(sorted(culprits))
             words = (
-                f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of CRI, "
-                "and is put aside"
+                f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "
+                "CRI, and is put aside"
             )
             for version in self._versions(main):
                 tables = [append(main, texts[main], self._handler_tables(version))]

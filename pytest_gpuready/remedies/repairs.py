@@ -109,6 +109,11 @@ def _entries(path: str, old: bytes, said: str) -> Iterator[Proposal]:
     if missing:
         change = keep(path, old, "imports", lambda e: None if resolved(e) == missing[1] else e)
         yield f"Import no file that is not there ({missing[1]})", [change] if change else []
+    required = re.search(r"required plugin \[([^\]]*)\] not included", said)
+    if required:
+        gone = required[1].split()
+        change = keep(path, old, "required_plugins", lambda e: None if e in gone else e)
+        yield f"Take {', '.join(gone)} out of required_plugins", [change] if change else []
     short = re.search(r'invalid (disabled|required) plugin URI "([^"]*)"', said)
     if short:
         change = keep(path, old, f"{short[1]}_plugins", lambda e: None if e == short[2] else e)

@@ -111,7 +111,8 @@ def test_it_is_found_and_what_is_printed_mends_it(version: str, case: Wrong) -> 
         assert after["containerd"]["runtimes"]["nvidia"]["runtimeType"] == "io.containerd.runc.v2"
         if before is not None:
             assert others(after) == others(before)
-            if "default" not in case.roots[0] and case.roots[0] != "cdi.enabled":
+            # (1.x dumps nothing where there is no file.)
+            if dump and "default" not in case.roots[0] and case.roots[0] != "cdi.enabled":
                 assert dumped(node) == dump
         elif case.meant is not None:
             with PrivateNode(version, case.meant(native)) as healthy:

@@ -68,9 +68,9 @@ def main(version: int, *parts: str, head: str = "", declared: int | None = -1) -
 class Wrong:
     """A wrong configuration.
 
-    `releases` are those on which it is wrong, `roots` the checks that fail one after the other until all is mended, `at`
-    a part of the line that the first finding points at ("": a file that is not there or empty). `meant` are the same
-    files without the mistake; where CRI is served all the while, it must serve the same as before.
+    `releases` are those on which it is wrong, `roots` the checks that fail one after the other until all is mended,
+    `at` a part of the line that the first finding points at ("": a file that is not there or empty). `meant` are the
+    same files without the mistake; where CRI is served all the while, it must serve the same as before.
     """
 
     kind: str
