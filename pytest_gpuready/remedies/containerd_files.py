@@ -19,7 +19,7 @@ from pytest_gpuready.remedies.edits import (
 )
 from pytest_gpuready.remedies.repairs import alive, aside, other_versions, repairs
 from pytest_gpuready.remedies.tomledit import keep, settings
-from pytest_gpuready.views.containerd_config import FactFiles
+from pytest_gpuready.views.containerd_config import NODEADM, FactFiles
 from pytest_gpuready.views.fact_files import config_file
 from pytest_gpuready.views.handlers import RUNTIME_NAME, is_nvidia
 from pytest_gpuready.views.toolkit import Toolkit
@@ -66,6 +66,11 @@ class FileRemedies(ServiceRemedies):
         for folder in {posixpath.dirname(change.path) for change in changes if shop.absent(change.path)}:
             if not self._is_there(folder):
                 commands.insert(0, f"{self._sudo}mkdir -p {quote(folder)}")
+        if self._is_there(NODEADM):
+            summary += (
+                " On EKS nodeadm writes these files anew when the node boots: say the same in its NodeConfig "
+                "(spec.containerd.config)."
+            )
         return Remedy(summary, (*commands, *self._restart_only()), tuple(shop.edit(change) for change in changes))
 
     def _is_there(self, path: str) -> bool:
@@ -138,6 +143,11 @@ class FileRemedies(ServiceRemedies):
             return Remedy(
                 "NixOS writes the file: set it in virtualisation.containerd.settings, then rebuild.",
                 (f"{self._sudo}nixos-rebuild switch",),
+            )
+        if self._os_id == "cos":
+            return Remedy(
+                f"Google manages {path}, and it is written anew at each boot. Pods of GKE need no handler: its device "
+                "plugin mounts the driver.",
             )
         if self._os_id in ("bottlerocket", "talos"):
             return Remedy(f"{self.platform.os_name} writes {path}: set it in the machine's own settings.")

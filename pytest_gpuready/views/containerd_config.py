@@ -43,6 +43,8 @@ __all__ = ["CRI_PLUGINS", "RUNTIME_NAME", "ContainerdConfig", "Difference", "Fac
 DROP_INS = ("/etc/containerd/conf.d/*.toml", "/etc/containerd/config.d/*.toml", "/etc/containerd/*.d/*.toml")
 #: Their folders, and the main file's.
 FOLDERS = ("/etc/containerd", "/etc/containerd/conf.d", "/etc/containerd/config.d")
+#: What writes containerd's configuration on EKS's AL2023 (awslabs/amazon-eks-ami, nodeadm).
+NODEADM = "/usr/bin/nodeadm"
 #: The policy's switch that lets containers use devices (container-selinux).
 USE_DEVICES = file("/sys/fs/selinux/booleans/container_use_devices")
 #: The CRI plugin's ids, the newest first: where its settings stand (containerd 2.x; 1.x).
@@ -60,7 +62,7 @@ class ContainerdConfig(View):
             yield config_glob(pattern)
         for flavour in EMBEDDED:
             yield config_file(flavour.config)
-        for path in (DEFAULT_CONFIG, *FOLDERS):
+        for path in (DEFAULT_CONFIG, *FOLDERS, NODEADM):
             yield stat(path)
         yield USE_DEVICES
         live = views.get(ContainerdLive)

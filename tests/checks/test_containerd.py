@@ -193,7 +193,12 @@ def test_a_node_without_containerd_is_told_how_to_install_it() -> None:
 @pytest.mark.parametrize(("comm", "words"), [("crio", "CRI-O"), ("dockerd", "Docker's engine")])
 def test_a_node_with_another_engine_gets_a_sentence(comm: str, words: str) -> None:
     node = SimNode().process(Proc(5, comm, [comm], f"/usr/bin/{comm}"))
-    assert words in outcome(node, "installed").found
+    node.program("/usr/bin/apt-get").put("/etc/os-release", "ID=debian\n")
+    found = outcome(node, "installed")
+    assert words in found.found
+    assert found.remedy is not None
+    # Whose node it is to be is a person's to say: nothing is installed beside another engine on a guess.
+    assert (found.remedy.commands, words in found.remedy.summary) == ((), True)
     assert mine(node.judge()) == ["containerd.installed"]
 
 
@@ -296,6 +301,9 @@ def test_the_kubelets_daemon_is_judged_and_one_at_another_socket_is_a_root_of_po
     )
     report = other.judge()
     assert "containerd.selected" in mine(report)
+    assert "CRI-O" not in outcome(other, "selected").found
+    other.process(Proc(77, "crio", ["crio"], "/usr/bin/crio"))
+    assert "CRI-O runs here, which this suite does not judge" in outcome(other, "selected").found
     assert report.findings["containerd.selected"].keeps == ("cri-handler",)
     assert not [root for root in report.routes["ctr-gpus"].roots if root.startswith("containerd.")]
     assert report.findings["containerd.restarted"].blocked_by == ("containerd.selected",)

@@ -14,6 +14,7 @@ from pytest_gpuready.model import Remedy, Settings
 from pytest_gpuready.remedies.containerd import ContainerdRemedies
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.toolkit_probe import VERSIONS
+from tests.support import kubernetes
 from tests.support.containerd import CONFIG, RUNTIME, V2, V3, config, healthy, k3s, programs, stopped
 from tests.support.shell import SEDS, apply
 from tests.support.simnode import Proc, SimNode
@@ -233,6 +234,16 @@ TRAPS: dict[str, SimNode] = {
     .remove(RUNTIME)
     .program("/usr/local/nvidia/toolkit/nvidia-container-runtime"),
     "the version is not known": with_ctk("1.7.24", "what"),
+    "i: runc's cgroup driver is not the kubelet's, and is copied": kubernetes.kubeadm(with_ctk("1.7.24", "1.20.0")),
+    "another default handler, which is taken away": with_ctk(
+        "2.1.9",
+        "1.20.0",
+        f'version = 3\n[{V3}.containerd]\ndefault_runtime_name = "kata"\n[{V3}.containerd.runtimes.runc]\n{RUNC}'
+        f"[{V3}.containerd.runtimes.kata]\n{RUNC}",
+    ),
+    "h, b: a main file of version 1": with_ctk(
+        "1.7.24", "1.20.0", 'oom_score = 0\n[plugins.cri]\nsandbox_image = "x"\n'
+    ),
 }
 
 
@@ -331,13 +342,26 @@ def test_k0s_gets_a_file_of_its_own_and_the_managed_one_is_not_edited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("nixos", "virtualisation.containerd.settings"), ("bottlerocket", "own settings")]
+    ("name", "words"),
+    [
+        ("nixos", "virtualisation.containerd.settings"),
+        ("bottlerocket", "own settings"),
+        ("talos", "own settings"),
+        ("cos", "device plugin mounts the driver"),
+    ],
 )
 def test_a_file_that_the_system_writes_is_not_edited(name: str, words: str) -> None:
     node = simulated("2.1.9", {CONFIG: "version = 3\n"}).put("/etc/os-release", f'ID={name}\nPRETTY_NAME="X"\n')
     advice = remedy(node, "handler")
     assert words in advice.summary
     assert not advice.edits
+
+
+def test_on_eks_the_edit_is_also_to_be_said_to_nodeadm() -> None:
+    node = simulated("2.1.9", {CONFIG: "version = 3\n"}).program("/usr/bin/nodeadm")
+    advice = remedy(node, "handler")
+    assert "NodeConfig" in advice.summary
+    assert advice.edits
 
 
 def test_rke2_and_k3s_before_containerd_2_have_another_template() -> None:

@@ -43,7 +43,8 @@ def settings(value: Any) -> Any:
     """A configuration with what is set in it: Go does not tell zero values from absent ones."""
     if isinstance(value, dict):
         kept = {key: settings(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item}
+        # The sandbox mode that CRI takes for none (ctd v1.7.34:pkg/cri/config/config.go).
+        return {key: item for key, item in kept.items() if item and (key, item) != ("sandbox_mode", "podsandbox")}
     return value
 
 
