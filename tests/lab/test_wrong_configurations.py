@@ -23,12 +23,8 @@ pytestmark = pytest.mark.lab
 #: Tried for every change; the others with the slow ones.
 COMMON = (
     "1.2 a drop-in of one handler replaces the plugin",
-    "1.2 an import that is not there",
     "1.4 version 3, tables of 2",
-    "1.5 Docker's file",
-    "1.7 an inline table runs runc",
     "1.9 pasted twice",
-    "3.3 e: a drop-in of the dump's version",
 )
 
 

@@ -88,6 +88,7 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
         "2.1.9", {CONFIG: 'imports = ["/etc/containerd/gone.toml"]\n' + config("2.1.9")}, "config-loads",
     ),
     "a version too new": ("1.7.34", {CONFIG: config("1.7.34").replace("version = 2", "version = 3")}, "config-loads"),
+    "a file of 2.x": ("1.7.34", {CONFIG: config("2.1.9")}, "config-loads"),
     "a drop-in newer than the root": (
         "2.3.4",
         {CONFIG: "version = 3\n" + IMPORTS, DROP_IN: config("2.3.4").replace("version = 3", "version = 4")},
@@ -169,7 +170,7 @@ def test_sed_gets_what_a_link_leads_to() -> None:
 
 
 def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
-    advice = remedy(simulated("1.7.34", {CONFIG: config("2.1.9")}), "config-loads")
+    advice = remedy(simulated("1.7.34", {CONFIG: "this is no TOML\n" * 9 + config("1.7.34")}), "config-loads")
     assert advice.commands[:2] == (
         f"sudo mv {CONFIG} {CONFIG}.broken",
         f"containerd config default | sudo tee {CONFIG} >/dev/null",
@@ -188,6 +189,16 @@ def test_where_nothing_can_be_proven_a_person_is_told_what_to_do() -> None:
     assert remedy(odd, "cri-enabled").summary
     refused = simulated("2.1.9", {CONFIG: f'version = 3\n[{V3}.containerd]\ndefault_runtime_name = "x y"\n'})
     assert remedy(refused, "cri-enabled").summary
+
+
+def test_where_the_file_that_is_named_is_not_there_nothing_is_moved() -> None:
+    node = simulated("1.7.34", {})
+    node.procs[0].args += ["--config", CONFIG]
+    advice = remedy(node, "config-loads")
+    assert advice.commands[:2] == (
+        "sudo mkdir -p /etc/containerd",
+        f"containerd config default | sudo tee {CONFIG} >/dev/null",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- nvidia-ctk
