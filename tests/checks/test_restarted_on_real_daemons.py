@@ -182,7 +182,8 @@ def test_after_an_upgrade_the_files_are_read_as_the_new_program_reads_them(old: 
         node.install(new)
         found = restarted(node)
         assert f"it still is containerd {old}; {new} was installed since" in found.outcome.found
-        differs = {old.startswith("1.7"), new.startswith("1.7")} == {True, False} and "1.6" not in (old[:3], new[:3])
+        # 1.6 does not tell whether CDI is on: it has none.
+        differs = not old.startswith("1.6") and old[0] != new[0]
         assert found.status == ("fail" if differs else "pass"), found
         assert ("enable_cdi" in found.outcome.found) is differs
         node.restart()
