@@ -26,6 +26,7 @@ from pytest_gpuready.model import (
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.routes import ROUTES, offer
 from pytest_gpuready.views.containerd_live import same_socket, why_silent
+from pytest_gpuready.views.platform import Platform as PlatformView
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 #: The routes whose client talks to a daemon by itself, and those that go through the kubelet's.
 CLIENT_ROUTES: tuple[str, ...] = ("ctr-gpus", "ctr-runtime", "ctr-cdi", "nerdctl")
+
+#: Engines that are not judged, by their process.
+ENGINES = {"crio": "CRI-O", "dockerd": "Docker's engine", "cri-dockerd": "Docker's engine (cri-dockerd)"}
 
 MESSAGES: tuple[Message, ...] = (
     Message("ctr: command not found", "containerd.ctr"),
@@ -115,14 +119,18 @@ def installed(platform: Platform, containerd_live: ContainerdLive, mend: Remedie
     other = platform.anywhere("containerd")
     if other:
         return passed(f"{other}, which is not on PATH")
-    engines = {"crio": "CRI-O", "dockerd": "Docker's engine"}
-    found = sorted({engines[process.comm] for process in platform.processes if process.comm in engines})
+    found = other_engines(platform)
     runs = f": this node runs {' and '.join(found)}, and this suite judges containerd" if found else ""
     return failed(
         f"no containerd on PATH, and none runs{runs}",
         expected="containerd on PATH or running",
-        remedy=mend.containerd.install(),
+        remedy=mend.containerd.other_engine(found) if found else mend.containerd.install(),
     )
+
+
+def other_engines(platform: Platform) -> list[str]:
+    """The container engines that run here and are not judged, by the names people know."""
+    return sorted({ENGINES[process.comm] for process in platform.processes if process.comm in ENGINES})
 
 
 def version(live: ContainerdLive) -> str:
@@ -220,8 +228,10 @@ def selected(containerd_live: ContainerdLive, mend: Remedies) -> Answer:
         if not live.daemons:
             return not_applicable("no containerd runs, so there is none to choose")
         who = "--gpuready-containerd names" if mine else "the kubelet uses"
+        engines = other_engines(live.views.get(PlatformView))
+        meant = f"; {' and '.join(engines)} runs here, which this suite does not judge" if engines else ""
         outcome = failed(
-            f"{who} {asked}, and no containerd runs there (running: {also})",
+            f"{who} {asked}, and no containerd runs there (running: {also}){meant}",
             expected="a containerd at the socket that is used",
             remedy=mend.containerd.select(),
         )

@@ -106,7 +106,8 @@ def restarted(containerd_config: ContainerdConfig, containerd_live: ContainerdLi
     """The running daemon has what is on disk: handlers, default, CDI, CRI itself.
 
     What: the daemon's own CRI status against the files as it would read them now. Where it will not tell, time: files
-    older than its start pass (and the finding says so), newer ones are unknown. CRI off in both is equal.
+    older than its start pass (and the finding says so), newer ones are unknown. CRI off in both is equal. After an
+    upgrade the files are read as the new containerd reads them: a restart is needed only where that makes a difference.
     Why: containerd reads its configuration once; there is no reload, and SIGHUP ends it. What was edited since has no
     effect.
     Fix: restart its service; running containers survive that.
@@ -119,15 +120,16 @@ def restarted(containerd_config: ContainerdConfig, containerd_live: ContainerdLi
         differences = config.differences()
     except Undetermined as error:
         return _by_time(config, live, error.why, mend)
+    replaced = f" ({live.replaced})" if live.replaced else ""
     if not differences:
-        return passed(f"pid {live.pid} serves what is on disk")
+        return passed(f"pid {live.pid} serves what is on disk{replaced}")
     if _handler_was_lost(config, live):
         # On disk the handler is gone, live it is not: a restart would break what works.
         raise Consequence("containerd.handler")
     shown = "; ".join(str(item) for item in differences[:4])
     more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
     return failed(
-        f"{shown}{more}",
+        f"{shown}{more}{replaced}",
         expected="the daemon serves what is on disk",
         where=next((item.where for item in differences if item.where), Where(config.path)),
         evidence=_times(config, live),

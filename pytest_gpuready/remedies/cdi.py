@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from pytest_gpuready.remedies.containerd import PLUGIN_TABLES, ContainerdRemedie
 from pytest_gpuready.remedies.edits import append, insert_after, set_value
 from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
+from pytest_gpuready.views.handlers import where_of
 from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.toolkit import OPERATOR_ROOT, Toolkit
 
@@ -106,7 +108,10 @@ class CdiRemedies:
         if generated is not None:
             return generated
         shop = containerd._workshop(lambda key: key.endswith("enable_cdi"))  # noqa: SLF001 - likewise
-        found = shop.first(self._enablings(shop, config), lambda after: bool(after.cdi_enabled))
+        place = where_of(config.loaded.cdi_enabled_where)
+        edits = containerd._by_tomlkit(shop, [], "enable_cdi", value=True, place=place)  # noqa: SLF001 - likewise
+        proposals = itertools.chain(edits, self._enablings(shop, config))
+        found = shop.first(proposals, lambda after: bool(after.cdi_enabled))
         if found is None:
             restart = containerd.restart_command()
             return Remedy(

@@ -6,29 +6,31 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Remedy, Where
+from pytest_gpuready.model import Remedy
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd_service import ServiceRemedies, known
 from pytest_gpuready.remedies.edits import (
     Change,
     Workshop,
     append,
-    comment_out,
     on_line,
-    set_value,
-    table_end,
     toml_key,
     toml_string,
 )
-from pytest_gpuready.views.containerd_config import FactFiles
+from pytest_gpuready.remedies.repairs import alive, aside, other_versions, repairs
+from pytest_gpuready.remedies.tomledit import keep, settings
+from pytest_gpuready.views.containerd_config import NODEADM, FactFiles
 from pytest_gpuready.views.fact_files import config_file
-from pytest_gpuready.views.handlers import is_nvidia
+from pytest_gpuready.views.handlers import RUNTIME_NAME, is_nvidia
+from pytest_gpuready.views.toolkit import Toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_gpuready.containerd.model import Loaded
+    from pytest_gpuready.remedies.repairs import Proposal
 
+USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
 #: Table of the CRI plugin by the version that a file declares (ctd RELEASES.md, "Configuration versions").
 PLUGIN_TABLES: dict[int, str] = {
     1: "plugins.cri",
@@ -36,7 +38,10 @@ PLUGIN_TABLES: dict[int, str] = {
     3: 'plugins."io.containerd.cri.v1.runtime"',
     4: 'plugins."io.containerd.cri.v1.runtime"',
 }
+#: The same tables' names, the newest first.
+PLUGINS: tuple[str, ...] = ("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "cri")
 #: CRI's entries in disabled_plugins, as sed -E and Python read them: short names in version 1, URIs later.
+_CRI_NAMES = re.compile(r"(io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)", re.ASCII)
 _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
@@ -61,6 +66,11 @@ class FileRemedies(ServiceRemedies):
         for folder in {posixpath.dirname(change.path) for change in changes if shop.absent(change.path)}:
             if not self._is_there(folder):
                 commands.insert(0, f"{self._sudo}mkdir -p {quote(folder)}")
+        if self._is_there(NODEADM):
+            summary += (
+                " On EKS nodeadm writes these files anew when the node boots: say the same in its NodeConfig "
+                "(spec.containerd.config)."
+            )
         return Remedy(summary, (*commands, *self._restart_only()), tuple(shop.edit(change) for change in changes))
 
     def _is_there(self, path: str) -> bool:
@@ -85,9 +95,19 @@ class FileRemedies(ServiceRemedies):
 
     @property
     def _systemd_cgroup(self) -> bool:
-        """The cgroup driver a new handler should have: the kubelet's, else runc's."""
+        """The cgroup driver a new handler should have: the kubelet's, else runc's, else what the files say of any."""
         nobody: dict[str, bool] = {}
-        return next(iter(known(lambda: self.config.cgroup_drivers, nobody).values()), False)
+        told = next(iter(known(lambda: self.config.cgroup_drivers, nobody).values()), None)
+        serves: bool = known(lambda: self.config.loaded.cri_enabled, otherwise=True)
+        if told is not None or serves:
+            return bool(told)
+        texts = [text for _, text in self._texts(self._workshop())]
+        return any(re.search(rb"(?im)^[^#\n]*\bSystemdCgroup\s*=\s*true", text) for text in texts)
+
+    @property
+    def _binary(self) -> str:
+        """NVIDIA's runtime where it lies on this node, else where its package puts it."""
+        return known(lambda: self.views.get(Toolkit).runtime_path, None) or USUAL_RUNTIME
 
     @property
     def _handler_name(self) -> str:
@@ -124,6 +144,11 @@ class FileRemedies(ServiceRemedies):
                 "NixOS writes the file: set it in virtualisation.containerd.settings, then rebuild.",
                 (f"{self._sudo}nixos-rebuild switch",),
             )
+        if self._os_id == "cos":
+            return Remedy(
+                f"Google manages {path}, and it is written anew at each boot. Pods of GKE need no handler: its device "
+                "plugin mounts the driver.",
+            )
         if self._os_id in ("bottlerocket", "talos"):
             return Remedy(f"{self.platform.os_name} writes {path}: set it in the machine's own settings.")
         return None
@@ -149,71 +174,58 @@ class FileRemedies(ServiceRemedies):
         if generated is not None:
             return generated
         shop, error = self._workshop(), self.config.loaded.error
-        if error is not None and error.path and error.line:
-            where = Where(error.path, error.line)
-            goals = (self._goal, lambda after: after.cri_enabled and _alive(after), _alive)
-            for goal in goals:
-                # Several tables are taken out only where the handler is still there afterwards.
-                for words, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
-                    if shop.prove(changes, goal):
-                        return self._remedy(shop, changes, f"{words}, then restart containerd.")
-        return self._fresh(error.text if error is not None else "")
+        said = error.text if error is not None else ""
+        goals = (self._goal, lambda after: after.cri_enabled and alive(after), alive)
+        for goal in goals:
+            # Several tables are taken out only where the handler is still there afterwards.
+            for words, changes in self._repairs(shop, several=goal == self._goal):
+                if changes and shop.prove(changes, goal):
+                    return self._remedy(shop, changes, f"{words}, then restart containerd.")
+        return self._fresh(said)
 
-    def _error_proposals(
-        self, shop: Workshop, where: Where, said: str, *, several: bool
-    ) -> Iterator[tuple[str, list[Change]]]:
-        """Close what the line leaves open; another version; no import of what is not there; else take lines out."""
-        path, line, old = where.path, where.line or 1, shop.text(where.path)
-        if old is None:
+    def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
+        """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
+        error, main = self.config.loaded.error, self.config.path
+        if error is None:
             return
-        lines = old.decode("utf-8", "replace").split("\n")
-        text = lines[line - 1] if line <= len(lines) else ""
-        for ending in ("]", '"', "'", '"]', "']", "]]"):
-            change = on_line(path, old, line, f"s/$/{ending}/", f"{{}}{ending}".format)
-            if change is not None:
-                yield f"Close what line {line} of {path} leaves open", [change]
-        if re.match(r"\s*[\"']?version[\"']?\s*=", text):
-            for version in ("2", "3"):
-                change = set_value(path, old, line, version)
-                if change is not None:
-                    yield f"Declare version {version} in {path}", [change]
-        missing = re.search(r"open (/[A-Za-z0-9_./+-]+): no such file", said)
-        if missing:
-            escaped = re.sub(r"([.+])", r"[\1]", missing[1])
-            entry = re.compile(rf"[\"']{escaped}[\"']\s*,?\s*", re.ASCII)
-            script = f"s|[\"']{escaped}[\"'][[:space:]]*,?[[:space:]]*||"
-            for number in range(line, min(line + 50, len(lines)) + 1):
-                change = on_line(path, old, number, script, lambda t: entry.sub("", t, count=1), extended=True)
-                if change is not None:
-                    yield f"Import no file that is not there ({missing[1]})", [change]
-        # A table by itself, or several in a row: a snippet that was pasted twice.
-        ends = [table_end(old, line)]
-        for _ in range(5):
-            ends.append(table_end(old, ends[-1] + 1))
-        spans = [
-            (line, line),
-            (line, ends[0]),
-            (line - 1, line),
-            (line, line + 1),
-            *((line, end) for end in ends[1:] if several),
-        ]
-        for first, last in spans:
-            change = comment_out(path, old, first, last)
-            if change is not None:
-                span = f"line {first}" if first == last else f"lines {first} to {last}"
-                yield f"Comment out {span} of {path}", [change]
+        if error.path and error.line:
+            yield from repairs(shop, error.path, error.line, error.text, several=several)
+        elif error.text.startswith("panic"):
+            yield from other_versions(shop, self.config.files)
+        if error.path and error.path != main:
+            old = shop.text(main)
+            for version in (2, 3) if old is not None and self._names_handler(shop.text(error.path)) else ():
+                yield (
+                    f"Put {error.path} aside and register the handler in {main}",
+                    [aside(error.path), append(main, old, self._handler_tables(version))],
+                )
+            yield f"Put {error.path} aside", [aside(error.path)]
+
+    def _names_handler(self, text: bytes | None) -> bool:
+        """Whether a file has the judged handler's table, in whichever version."""
+        header = rf"(?m)^\s*\[.*\bruntimes\.[\"']?{re.escape(self._handler_name)}[\"']?\s*\]"
+        return re.search(header, (text or b"").decode("utf-8", "replace")) is not None
+
+    def _handler_tables(self, version: int) -> str:
+        """The judged handler's tables for a file of a version."""
+        plugin, name = PLUGIN_TABLES[version], self._handler_name
+        return handler_table(plugin, name, self._binary, systemd=self._systemd_cgroup)
 
     def _fresh(self, why: str) -> Remedy:
         """Nothing small mends it: containerd's own default, the old file kept beside it."""
         path = quote(self.config.path)
+        default = f"containerd config default | {self._sudo}tee {path} >/dev/null"
+        if not known(lambda: self.config.exists, otherwise=True):
+            # The command line names it: a daemon that is told nothing starts without one.
+            folder = quote(posixpath.dirname(self.config.path))
+            return Remedy(
+                f"No small edit mends it ({why}): begin with containerd's default.",
+                (f"{self._sudo}mkdir -p {folder}", default, *self._restart_only()),
+            )
         return Remedy(
             f"No small edit mends it ({why}). Mend it by hand, or begin again from containerd's default; the old file "
             f"is kept as {self.config.path}.broken, and what it set is to be set again.",
-            (
-                f"{self._sudo}mv {path} {path}.broken",
-                f"containerd config default | {self._sudo}tee {path} >/dev/null",
-                *self._restart_only(),
-            ),
+            (f"{self._sudo}mv {path} {path}.broken", default, *self._restart_only()),
         )
 
     # ------------------------------------------------------------------ CRI is off
@@ -227,48 +239,96 @@ class FileRemedies(ServiceRemedies):
         pattern = re.compile(_CRI_ENTRY.replace("[[:space:]]", r"\s"), re.ASCII)
         changes: list[Change] = []
         for path, text in self._texts(shop):
+            change = keep(path, text, "disabled_plugins", lambda name: None if _CRI_NAMES.fullmatch(name) else name)
+            if change is not None:
+                changes.append(change)
+                continue
             old = text
             for number in _disabled_lines(old):
                 change = on_line(path, old, number, f"s/{_CRI_ENTRY}//g", lambda t: pattern.sub("", t), extended=True)
                 if change is not None:
-                    old = change.new
+                    old = change.new or b""
                     changes.append(change)
         final = {change.path: change for change in changes}
-        if changes and shop.prove(final.values(), lambda after: after.cri_enabled):
-            commands = [f"{self._sudo}{self._command(change)}" for change in changes]
-            edits = tuple(shop.edit(change) for change in final.values())
-            summary = "Take CRI out of disabled_plugins, then restart containerd."
-            return Remedy(summary, (*commands, *self._restart_only()), edits)
+        summary = "Take CRI out of disabled_plugins, then restart containerd."
+        for more in self._and_runc(shop, final) if changes else ():
+            last = {**final, **{change.path: change for change in more}}
+            if shop.prove(last.values(), lambda after: after.cri_enabled):
+                commands = [f"{self._sudo}{self._command(change)}" for change in [*changes, *more]]
+                edits = tuple(shop.edit(change) for change in last.values())
+                if more:
+                    summary = f"Take CRI out of disabled_plugins, define runc, {summary.partition(', ')[2]}"
+                return Remedy(summary, (*commands, *self._restart_only()), edits)
         return Remedy(
             "Take CRI out of disabled_plugins by hand (no edit of single lines does it), then restart containerd.",
             self._restart_only(),
         )
+
+    def _and_runc(self, shop: Workshop, final: dict[str, Change]) -> Iterator[list[Change]]:
+        """Nothing more, else runc's tables with it, which 1.x forgets where a file names any handler."""
+        yield []
+        for path, text in self._texts(shop):
+            old = final[path].new if path in final else text
+            for version in self._versions(path):
+                table = handler_table(PLUGIN_TABLES[version], "runc", None, systemd=self._systemd_cgroup)
+                yield [append(path, old, table)]
 
     def cri_error(self) -> Remedy:
         """The CRI plugin would fail: on 1.x most often because `runtimes` names nvidia and not runc."""
         generated = self._generated()
         if generated is not None:
             return generated
-        shop = self._workshop(_about_runtimes)
-        default = self.config.loaded.default_runtime or "runc"
-        proposals = [
-            [append(path, old, handler_table(PLUGIN_TABLES[version], default, None, systemd=self._systemd_cgroup))]
-            for path, old in self._texts(shop)
-            for version in self._versions(path)
-        ]
-        found = shop.first(proposals, lambda after: after.cri_enabled)
-        if found is not None:
-            words = f"Define the default handler {default} again, which these files leave out, then restart containerd."
-            return self._remedy(shop, found, words)
+        if self.config.loaded.disabled_plugins:
+            enabled = self.enable_cri()
+            if enabled.edits:
+                return enabled
+        # What CRI would have been told counts for nothing while it fails: the main file's own settings may come back.
+        shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS) or key == "version")
+        for words, changes in self._cri_repairs(shop):
+            if shop.prove(changes, lambda after: after.cri_enabled):
+                return self._remedy(shop, changes, f"{words}, then restart containerd.")
         error = self.config.loaded.cri_error
         told = f": {error.text}" if error is not None else "."
         return Remedy(f"Put right what the CRI plugin refuses, then restart containerd{told}", self._restart_only())
 
+    def _cri_repairs(self, shop: Workshop) -> Iterator[Proposal]:
+        """Without the drop-in that replaced the main file's tables on 1.x; another default; runc defined again."""
+        loaded, main = self.config.loaded, self.config.path
+        error = loaded.cri_error.text if loaded.cri_error is not None else ""
+        texts = dict(self._texts(shop))
+        culprits = {item.by.path for item in loaded.ineffective if item.by and "whole plugin table" in item.reason}
+        mine = all(self._only_handlers(path) for path in culprits)
+        if culprits and mine and main in texts and main not in culprits and "no corresponding runtime" in error:
+            names = ", ".join(sorted(culprits))
+            words = (
+                f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "
+                "CRI, and is put aside"
+            )
+            for version in self._versions(main):
+                tables = [append(main, texts[main], self._handler_tables(version))]
+                yield (
+                    words,
+                    [aside(path) for path in sorted(culprits)] + tables,
+                )
+        named = re.search(r'default_runtime_name = "([^"]*)"', error)
+        if named and named[1] != "runc":
+            for name in dict.fromkeys([*([self._handler_name] if "nvidia" in named[1] else []), "runc"]):
+                for path, old in texts.items():
+                    for plugin in PLUGINS:
+                        for change in settings(
+                            path, old, ["plugins", plugin, "containerd"], "default_runtime_name", name
+                        ):
+                            yield f"Make {name} the default handler: there is no {named[1]}", [change]
+            return
+        for path, old in texts.items():
+            for version in self._versions(path):
+                table = handler_table(PLUGIN_TABLES[version], "runc", None, systemd=self._systemd_cgroup)
+                yield "Define the default handler runc again, which these files leave out", [append(path, old, table)]
 
-def _alive(after: Loaded) -> bool:
-    """No plugin's table as a whole is without effect: a file of another version would load, and do nothing."""
-    whole = re.compile(r'plugins\.("[^"]*"|[^."]+)')
-    return not any(whole.fullmatch(item.key) and "disabled" not in item.reason for item in after.ineffective)
+    def _only_handlers(self, path: str) -> bool:
+        """Whether a file sets nothing but handlers."""
+        set_there = [key for key, where in self.config.loaded.wheres.items() if where.path == path]
+        return all(".containerd.runtimes." in key or key == "version" for key in set_there)
 
 
 def handler_table(plugin: str, name: str, binary: str | None, *, systemd: bool) -> str:
@@ -277,10 +337,6 @@ def handler_table(plugin: str, name: str, binary: str | None, *, systemd: bool) 
     lines = [f"[{table}]", '  runtime_type = "io.containerd.runc.v2"', f"[{table}.options]"]
     lines += [f"  BinaryName = {toml_string(binary)}"] if binary else []
     return "\n".join([*lines, f"  SystemdCgroup = {str(systemd).lower()}", ""])
-
-
-def _about_runtimes(key: str) -> bool:
-    return ".runtimes." in key or key == "version" or key.endswith(".default_runtime_name")
 
 
 def _disabled_lines(old: bytes) -> list[int]:

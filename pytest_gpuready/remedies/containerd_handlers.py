@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.model import Remedy, Where
 from pytest_gpuready.remedies import quote
-from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, FileRemedies, handler_table
+from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, PLUGINS, USUAL_RUNTIME, FileRemedies, handler_table
 from pytest_gpuready.remedies.containerd_service import known
 from pytest_gpuready.remedies.edits import (
     Change,
@@ -18,19 +18,22 @@ from pytest_gpuready.remedies.edits import (
     set_value,
     toml_key,
     toml_string,
+    toml_value,
 )
 from pytest_gpuready.remedies.packages import PackageRemedies
+from pytest_gpuready.remedies.tomledit import by_tomlkit, put, settings
 from pytest_gpuready.views.containerd_live import DEFAULT_CONFIG
 from pytest_gpuready.views.handler_binary import HandlerBinary
 from pytest_gpuready.views.handlers import RUNTIME_NAME
 from pytest_gpuready.views.toolkit import Toolkit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tomlkit import TOMLDocument
 
     from pytest_gpuready.views.handlers import Handler
 
-USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
 #: Where k0s takes people's settings from (from 1.27.1; docs.k0sproject.io, runtime), and what it makes of them.
 K0S_DROP_IN = "/etc/k0s/containerd.d/nvidia.toml"
 
@@ -66,10 +69,6 @@ class HandlerRemedies(FileRemedies):
             self._restart_only(),
         )
 
-    @property
-    def _binary(self) -> str:
-        return known(lambda: self.views.get(Toolkit).runtime_path, None) or USUAL_RUNTIME
-
     def _tables(self, version: int, name: str, *, runc: bool) -> str:
         """The handler's tables; with runc's, which containerd 1.x forgets as soon as a file names any handler."""
         plugin, systemd = PLUGIN_TABLES[version], self._systemd_cgroup
@@ -82,7 +81,9 @@ class HandlerRemedies(FileRemedies):
         if present is not None:
             if present.options_error:
                 yield from self._decodable(shop)
-            yield from self._settings(shop, present, "BinaryName", toml_string(self._binary), present.binary_where)
+            if present.cgroup_where is None and self._systemd_cgroup:
+                yield from self._options(shop, present)
+            yield from self._settings(shop, present, "BinaryName", self._binary, present.binary_where)
             return
         yield from self._imports(shop, name)
         texts = dict(self._texts(shop))
@@ -98,8 +99,29 @@ class HandlerRemedies(FileRemedies):
                     tables = self._tables(version, name, runc=runc)
                     yield [append(self.config.path, None, f"version = {version}\n\n{tables}")]
 
+    def _options(self, shop: Workshop, present: Handler) -> Iterator[list[Change]]:
+        """BinaryName and SystemdCgroup at once, for a handler that has neither."""
+        values: dict[str, str | bool] = {"BinaryName": self._binary, "SystemdCgroup": True}
+        for path, old in self._texts(shop):
+            for plugin in PLUGINS:
+
+                def edit(document: TOMLDocument, plugin: str = plugin) -> None:
+                    for key, value in values.items():
+                        put(document, ["plugins", plugin, *_options_of(present), key], value)
+
+                change = by_tomlkit(path, old, edit)
+                yield [change] if change else []
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
+                lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
+                yield [append(path, old, "\n".join([*lines, ""]))]
+
     def _decodable(self, shop: Workshop) -> Iterator[list[Change]]:
         """Make a SystemdCgroup that is no boolean one."""
+        present = self.config.handler
+        place = present.cgroup_where if present is not None else None
+        if present is not None:
+            yield from self._by_tomlkit(shop, _options_of(present), "SystemdCgroup", self._systemd_cgroup, place)
         for path, old in self._texts(shop):
             for number, line in enumerate(_lines(old), 1):
                 if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
@@ -113,7 +135,18 @@ class HandlerRemedies(FileRemedies):
         for path in lost if main is not None else ():
             if f"runtimes.{name}".encode() not in (shop.text(path) or b"").replace(b'"', b"").replace(b"'", b""):
                 continue
-            value = f"[{toml_string(posixpath.dirname(path) + '/*.toml')}]"
+            pattern = f"{posixpath.dirname(path)}/*.toml"
+
+            def add(document: TOMLDocument, pattern: str = pattern) -> None:
+                present: Any = document.get("imports")
+                if present is None:
+                    document["imports"] = [pattern]
+                else:
+                    present.append(pattern)
+
+            edited = by_tomlkit(self.config.path, main, add)
+            yield [edited] if edited else []
+            value = f"[{toml_string(pattern)}]"
             for number, line in enumerate(_lines(main), 1):
                 if re.match(r"\s*imports\s*=", line):
                     change = set_value(self.config.path, main or b"", number, value)
@@ -172,12 +205,36 @@ class HandlerRemedies(FileRemedies):
 
     # ------------------------------------------------------------------ one setting of a handler
 
-    def _settings(
-        self, shop: Workshop, present: Handler, key: str, value: str, place: Where | None, *, options: bool = True
+    def _by_tomlkit(
+        self,
+        shop: Workshop,
+        tail: Sequence[str],
+        key: str,
+        value: str | bool,  # noqa: FBT001
+        place: Where | None,
     ) -> Iterator[list[Change]]:
-        """Set a key of a handler: on its line, else in its table, else in a table of its own."""
+        """Set a key of a CRI plugin's table: where it stands first, then in the files, the last word first."""
+        texts = sorted(self._texts(shop), key=lambda found: place is None or found[0] != place.path)
+        for path, old in texts:
+            for plugin in PLUGINS:
+                for change in settings(path, old, ["plugins", plugin, *tail], key, value):
+                    yield [change]
+
+    def _settings(
+        self,
+        shop: Workshop,
+        present: Handler,
+        key: str,
+        value: str | bool,  # noqa: FBT001
+        place: Where | None,
+        *,
+        options: bool = True,
+    ) -> Iterator[list[Change]]:
+        """Set a key of a handler: by tomlkit; else on its line, in its table, in a table of its own."""
+        yield from self._by_tomlkit(shop, _options_of(present, options=options), key, value, place)
+        written = toml_value(value)
         if place is not None and place.line is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
+            change = set_value(place.path, shop.text(place.path) or b"", place.line, written)
             yield [change] if change else []
         tail = ".options" if options else ""
         header = re.compile(rf"\s*\[.*\bruntimes\.[\"']?{re.escape(present.name)}[\"']?{re.escape(tail)}\s*\]")
@@ -185,36 +242,41 @@ class HandlerRemedies(FileRemedies):
         for path, old in texts:
             for number, line in enumerate(_lines(old), 1):
                 if header.match(line):
-                    change = insert_after(path, old, number, f"{_indent(line)}  {key} = {value}")
+                    change = insert_after(path, old, number, f"{_indent(line)}  {key} = {written}")
                     yield [change] if change else []
         for path, old in texts:
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}{tail}"
-                yield [append(path, old, f"[{table}]\n  {key} = {value}\n")]
+                yield [append(path, old, f"[{table}]\n  {key} = {written}\n")]
 
     def _set(
-        self, key: str, value: str, place: Where | None, good: Callable[..., bool], *, options: bool = True
+        self,
+        key: str,
+        value: str | bool,  # noqa: FBT001
+        place: Where | None,
+        good: Callable[..., bool],
+        *,
+        options: bool = True,
     ) -> Remedy:
         present = self.config.handler
         generated = self._generated()
+        written = toml_value(value)
         if generated is not None or present is None:
-            return generated or Remedy(f"Set {key} = {value} for the handler, then restart containerd.")
+            return generated or Remedy(f"Set {key} = {written} for the handler, then restart containerd.")
         name = present.name
         shop = self._workshop(lambda entry: _about_handler(entry, name))
         proposals = self._settings(shop, present, key, value, place, options=options)
         found = shop.first(proposals, lambda after: name in after.handlers and good(after.handlers[name]))
         if found is None:
-            words = f"Set {key} = {value} for handler {name} by hand, then restart containerd."
+            words = f"Set {key} = {written} for handler {name} by hand, then restart containerd."
             return Remedy(words, self._restart_only())
-        return self._remedy(shop, found, f"Set {key} = {value} for handler {name}, then restart containerd.")
+        return self._remedy(shop, found, f"Set {key} = {written} for handler {name}, then restart containerd.")
 
     def runtime_type(self) -> Remedy:
         """The handler has no runtime_type, or one of old."""
         wanted = "io.containerd.runc.v2"
         place = self.config.handler.type_where if self.config.handler else None
-        return self._set(
-            "runtime_type", toml_string(wanted), place, lambda found: found.runtime_type == wanted, options=False
-        )
+        return self._set("runtime_type", wanted, place, lambda found: found.runtime_type == wanted, options=False)
 
     def cgroups(self) -> Remedy:
         """The handler's cgroup driver is not the others'."""
@@ -224,7 +286,7 @@ class HandlerRemedies(FileRemedies):
         def good(found: Handler) -> bool:
             return bool(found.systemd_cgroup) == wanted and not found.options_error
 
-        return self._set("SystemdCgroup", str(wanted).lower(), place, good)
+        return self._set("SystemdCgroup", wanted, place, good)
 
     def default_runtime(self) -> Remedy:
         """Another handler is the default."""
@@ -237,15 +299,16 @@ class HandlerRemedies(FileRemedies):
             return generated
         shop = self._workshop(lambda key: key.endswith(".default_runtime_name"))
         found = shop.first(
-            self._defaults(shop, toml_string(name)), lambda after: after.cri_enabled and after.default_runtime == name
+            self._defaults(shop, name), lambda after: after.cri_enabled and after.default_runtime == name
         )
         if found is None:
             words = f"Set default_runtime_name to {name} by hand, or give pods runtimeClassName: {name}."
             return Remedy(words, self._restart_only())
         return self._remedy(shop, found, f"Make {name} the default handler, then restart containerd.")
 
-    def _defaults(self, shop: Workshop, value: str) -> Iterator[list[Change]]:
-        place = self.config.default_where
+    def _defaults(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
+        place, value = self.config.default_where, toml_string(name)
+        yield from self._by_tomlkit(shop, ["containerd"], "default_runtime_name", name, place)
         if place is not None and place.line is not None:
             change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
             yield [change] if change else []
@@ -276,9 +339,7 @@ class HandlerRemedies(FileRemedies):
                 "service share the node's (PrivateTmp, ProtectSystem and the like in its unit).",
             )
         if kind == "missing" and there is not None and present is not None and there != present.binary_name:
-            return self._set(
-                "BinaryName", toml_string(there), present.binary_where, lambda found: found.binary_name == there
-            )
+            return self._set("BinaryName", there, present.binary_where, lambda found: found.binary_name == there)
         install = PackageRemedies(self.views).toolkit()
         if kind == "missing":
             return install
@@ -287,6 +348,11 @@ class HandlerRemedies(FileRemedies):
 
 def _lines(old: bytes | None) -> list[str]:
     return (old or b"").decode("utf-8", "replace").split("\n")
+
+
+def _options_of(present: Handler, *, options: bool = True) -> list[str]:
+    """The keys of a handler's table below the plugin's, or of its options."""
+    return ["containerd", "runtimes", present.name, *(["options"] if options else [])]
 
 
 def _about_handler(key: str, name: str) -> bool:

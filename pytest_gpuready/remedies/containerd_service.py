@@ -150,6 +150,14 @@ class ServiceRemedies:
             return Remedy("Install containerd; it is there after a reboot.", (command, f"{self._sudo}systemctl reboot"))
         return Remedy("Install containerd and start it.", (command, *enable))
 
+    def other_engine(self, names: list[str]) -> Remedy:
+        """Another engine runs the containers here: what to do is a person's to say."""
+        option = "crio" if "CRI-O" in names else "docker"
+        return Remedy(
+            f"This node's containers are {' and '.join(names)}'s. NVIDIA's toolkit sets that up itself (nvidia-ctk "
+            f"runtime configure --runtime={option}); install containerd only where it is to run them instead.",
+        )
+
     def _typed(self, package: str) -> str:
         return f"{self._sudo}{_INSTALL[self._manager].format(sudo=self._sudo, package=package)}"
 

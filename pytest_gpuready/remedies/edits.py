@@ -8,6 +8,7 @@ busybox' sed; a unified diff explains it.
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import shlex
 from dataclasses import dataclass
@@ -29,27 +30,32 @@ _UNREAD = (NotLooked, Undetermined, Denied, OSError)
 
 @dataclass(frozen=True)
 class Change:
-    """One file's new bytes, and the command that makes them (without sudo)."""
+    """One file's new bytes (None: it is renamed to PATH.disabled), and the command that makes them (without sudo)."""
 
     path: str
-    new: bytes
+    new: bytes | None
     command: str
 
 
 class Overlay:
     """The gathered files with some of them changed; see `pytest_gpuready.containerd.files.Files`."""
 
-    def __init__(self, base: Files, changed: dict[str, bytes]) -> None:
+    def __init__(self, base: Files, changed: dict[str, bytes | None]) -> None:
         self.base, self.changed = base, changed
 
     def read(self, path: str) -> bytes:
         """The changed bytes, else the node's."""
-        return self.changed[path] if path in self.changed else self.base.read(path)
+        if path not in self.changed:
+            return self.base.read(path)
+        found = self.changed[path]
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file or directory", path)
+        return found
 
     def glob(self, pattern: str) -> list[str]:
-        """The node's matches and those of new files."""
+        """The node's matches and those of new files, without those that are gone."""
         new = [path for path in self.changed if matches(pattern, path)]
-        return sorted({*self.base.glob(pattern), *new})
+        return sorted(path for path in {*self.base.glob(pattern), *new} if self.changed.get(path, b"") is not None)
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -74,7 +80,12 @@ class Workshop:
 
     def after(self, changes: Iterable[Change]) -> Loaded | None:
         """What would be loaded from the edited files; None where they name a file that was not gathered."""
-        overlay = Overlay(self.files, {change.path: change.new for change in changes})
+        changed: dict[str, bytes | None] = {}
+        for change in changes:
+            changed[change.path] = change.new
+            if change.new is None:
+                changed[f"{change.path}.disabled"] = self.text(change.path)
+        overlay = Overlay(self.files, changed)
         try:
             return load(overlay, self.version, self.path, explicit=self.explicit)
         except _UNREAD:
@@ -115,7 +126,9 @@ class Workshop:
         return False
 
     def edit(self, change: Change) -> Edit:
-        """The change as a unified diff."""
+        """The change as a unified diff; a renamed file is not shown."""
+        if change.new is None:
+            return Edit(change.path, f"--- a{change.path}\n+++ b{change.path}.disabled\n")
         old = (self.text(change.path) or b"").decode("utf-8", "replace").splitlines(keepends=True)
         new = change.new.decode("utf-8", "replace").splitlines(keepends=True)
         lines = difflib.unified_diff(old, new, f"a{change.path}", f"b{change.path}", n=2)
@@ -240,3 +253,8 @@ def toml_string(text: str) -> str:
         else:
             out.append(f"\\U{code:08x}")
     return f'"{"".join(out)}"'
+
+
+def toml_value(value: str | bool) -> str:  # noqa: FBT001
+    """A text or a boolean as TOML."""
+    return str(value).lower() if isinstance(value, bool) else toml_string(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import posixpath
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,8 @@ FIRST_CONTAINERD, DAY = 1_448_928_000, 86_400
 DROP_INS = ("/etc/containerd/conf.d/*.toml", "/etc/containerd/config.d/*.toml", "/etc/containerd/*.d/*.toml")
 #: Their folders, and the main file's.
 FOLDERS = ("/etc/containerd", "/etc/containerd/conf.d", "/etc/containerd/config.d")
+#: What writes containerd's configuration on EKS's AL2023 (awslabs/amazon-eks-ami, nodeadm).
+NODEADM = "/usr/bin/nodeadm"
 #: The policy's switch that lets containers use devices (container-selinux).
 USE_DEVICES = file("/sys/fs/selinux/booleans/container_use_devices")
 #: The CRI plugin's ids, the newest first: where its settings stand (containerd 2.x; 1.x).
@@ -63,7 +67,7 @@ class ContainerdConfig(View):
             yield config_glob(pattern)
         for flavour in EMBEDDED:
             yield config_file(flavour.config)
-        for path in (DEFAULT_CONFIG, *FOLDERS):
+        for path in (DEFAULT_CONFIG, *FOLDERS, NODEADM):
             yield stat(path)
         yield USE_DEVICES
         live = views.get(ContainerdLive)
@@ -199,9 +203,25 @@ class ContainerdConfig(View):
         return self.handlers.get(self.handler_name)
 
     def without_effect(self, name: str) -> list[Ineffective]:
-        """The settings of a handler that are written somewhere and have no effect."""
+        """The settings of a handler that are written somewhere and have no effect.
+
+        Of a file or a plugin's table that has none as a whole, the handler's own line is pointed at.
+        """
         parts = (f"runtimes.{name}", f'runtimes."{name}"', f"runtimes.'{name}'")
-        return [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+        found = [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+        if found:
+            return found
+        header = re.compile(rf"\s*\[.*\bruntimes\.([\"']?){re.escape(name)}\1\s*\]")
+        for item in self.loaded.ineffective:
+            fact = self.facts.peek(config_file(item.where.path))
+            plugin = re.match(r"plugins\.(\"[^\"]*\"|[^.\"]+)", item.key)
+            if fact is None or not (plugin or item.key == item.where.path):
+                continue
+            for number, line in enumerate(fact.text.splitlines(), 1):
+                if header.match(line) and (not plugin or plugin[1].strip('"') in line):
+                    found.append(dataclasses.replace(item, where=type(item.where)(item.where.path, number)))
+                    break
+        return found[:1]
 
     @property
     def default_where(self) -> Where | None:

@@ -314,6 +314,18 @@ class ContainerdLive(View):
         return version_tuple(self.live_version_text)
 
     @property
+    def replaced(self) -> str | None:
+        """In words, that the program on disk is not the one that runs; None where it is, or that is not known."""
+        with contextlib.suppress(Undetermined, Denied):
+            live = self.live_version_text
+            if live is not None and live != self.disk_version_text:
+                return f"it still is containerd {one_line(live, 40)}; {self.disk_version_text} was installed since"
+        with contextlib.suppress(Undetermined, Denied):
+            if self.selected is not None and self.selected.process.deleted:
+                return "its program was replaced since it was started"
+        return None
+
+    @property
     def daemon_path(self) -> str:
         """The PATH of the running daemon; systemd's default where no daemon runs."""
         selected = self.selected

@@ -65,7 +65,7 @@ class TestEnabled:
         assert found.status == "fail"
         assert found.where == Where("/etc/containerd/config.toml", 3)
         assert found.remedy is not None
-        assert found.remedy.commands[0] == "sudo sed -i '3s|=.*|= true|' /etc/containerd/config.toml"
+        assert found.remedy.commands[0] == "sudo sed -i '3s|false|true|' /etc/containerd/config.toml"
 
     def test_the_setting_alone_is_judged_where_there_is_no_spec(self) -> None:
         assert outcome(healthy().remove(SPEC), "enabled", "cri-cdi").status == "pass"

@@ -14,6 +14,7 @@ from pytest_gpuready.model import Remedy, Settings
 from pytest_gpuready.remedies.containerd import ContainerdRemedies
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.toolkit_probe import VERSIONS
+from tests.support import kubernetes
 from tests.support.containerd import CONFIG, RUNTIME, V2, V3, config, healthy, k3s, programs, stopped
 from tests.support.shell import SEDS, apply
 from tests.support.simnode import Proc, SimNode
@@ -87,6 +88,7 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
         "2.1.9", {CONFIG: 'imports = ["/etc/containerd/gone.toml"]\n' + config("2.1.9")}, "config-loads",
     ),
     "a version too new": ("1.7.34", {CONFIG: config("1.7.34").replace("version = 2", "version = 3")}, "config-loads"),
+    "a file of 2.x": ("1.7.34", {CONFIG: config("2.1.9")}, "config-loads"),
     "a drop-in newer than the root": (
         "2.3.4",
         {CONFIG: "version = 3\n" + IMPORTS, DROP_IN: config("2.3.4").replace("version = 3", "version = 4")},
@@ -141,7 +143,7 @@ def test_what_is_typed_mends_it(case: str, sed: str, tmp_path: Path) -> None:
     assert after.judge().findings[f"containerd.{name}"].status == "pass"
     for edit in advice.edits:
         assert edit.path in done
-        assert any(line.startswith("+") for line in edit.diff.splitlines()[2:])
+        assert any(line.startswith(("+", "-")) for line in edit.diff.splitlines()[2:])
 
 
 @pytest.mark.parametrize("name", ["it's", "a b", '"', "$(reboot)", "ü", "a\nEOF\nb", "x`y`", "back\\slash"])
@@ -168,7 +170,7 @@ def test_sed_gets_what_a_link_leads_to() -> None:
 
 
 def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
-    advice = remedy(simulated("1.7.34", {CONFIG: config("2.1.9")}), "config-loads")
+    advice = remedy(simulated("1.7.34", {CONFIG: "this is no TOML\n" * 9 + config("1.7.34")}), "config-loads")
     assert advice.commands[:2] == (
         f"sudo mv {CONFIG} {CONFIG}.broken",
         f"containerd config default | sudo tee {CONFIG} >/dev/null",
@@ -176,16 +178,27 @@ def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
 
 
 def test_where_nothing_can_be_proven_a_person_is_told_what_to_do() -> None:
-    text = f'version = 3\n[{V3}.containerd.runtimes]\nnvidia = {{ runtime_type = "x", options = {{ BinaryName = "/x" }} }}\n'
+    # The bar stands between sed's parts, so no command names it; an inline table takes no line and no table more.
+    text = f'version = 3\n[{V3}.containerd.runtimes]\nnvidia = {{ runtime_type = "|", options = {{ BinaryName = "/|" }} }}\n'
     node = simulated("2.1.9", {CONFIG: text})
     assert "by hand" in remedy(node, "handler").summary
-    fixed = simulated("2.1.9", {CONFIG: text.replace('"/x"', f'"{RUNTIME}"')})
+    fixed = simulated("2.1.9", {CONFIG: text.replace('"/|"', f'"{RUNTIME}"')})
     assert "by hand" in remedy(fixed, "handler-runtime-type").summary
     # Not one line of the array can be taken out alone.
     odd = simulated("2.1.9", {CONFIG: 'version = 3\n"disabled_plugins" = ["io.containerd.grpc.v1.cri"] # ]\n'})
     assert remedy(odd, "cri-enabled").summary
     refused = simulated("2.1.9", {CONFIG: f'version = 3\n[{V3}.containerd]\ndefault_runtime_name = "x y"\n'})
     assert remedy(refused, "cri-enabled").summary
+
+
+def test_where_the_file_that_is_named_is_not_there_nothing_is_moved() -> None:
+    node = simulated("1.7.34", {})
+    node.procs[0].args += ["--config", CONFIG]
+    advice = remedy(node, "config-loads")
+    assert advice.commands[:2] == (
+        "sudo mkdir -p /etc/containerd",
+        f"containerd config default | sudo tee {CONFIG} >/dev/null",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- nvidia-ctk
@@ -232,6 +245,16 @@ TRAPS: dict[str, SimNode] = {
     .remove(RUNTIME)
     .program("/usr/local/nvidia/toolkit/nvidia-container-runtime"),
     "the version is not known": with_ctk("1.7.24", "what"),
+    "i: runc's cgroup driver is not the kubelet's, and is copied": kubernetes.kubeadm(with_ctk("1.7.24", "1.20.0")),
+    "another default handler, which is taken away": with_ctk(
+        "2.1.9",
+        "1.20.0",
+        f'version = 3\n[{V3}.containerd]\ndefault_runtime_name = "kata"\n[{V3}.containerd.runtimes.runc]\n{RUNC}'
+        f"[{V3}.containerd.runtimes.kata]\n{RUNC}",
+    ),
+    "h, b: a main file of version 1": with_ctk(
+        "1.7.24", "1.20.0", 'oom_score = 0\n[plugins.cri]\nsandbox_image = "x"\n'
+    ),
 }
 
 
@@ -330,13 +353,26 @@ def test_k0s_gets_a_file_of_its_own_and_the_managed_one_is_not_edited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("nixos", "virtualisation.containerd.settings"), ("bottlerocket", "own settings")]
+    ("name", "words"),
+    [
+        ("nixos", "virtualisation.containerd.settings"),
+        ("bottlerocket", "own settings"),
+        ("talos", "own settings"),
+        ("cos", "device plugin mounts the driver"),
+    ],
 )
 def test_a_file_that_the_system_writes_is_not_edited(name: str, words: str) -> None:
     node = simulated("2.1.9", {CONFIG: "version = 3\n"}).put("/etc/os-release", f'ID={name}\nPRETTY_NAME="X"\n')
     advice = remedy(node, "handler")
     assert words in advice.summary
     assert not advice.edits
+
+
+def test_on_eks_the_edit_is_also_to_be_said_to_nodeadm() -> None:
+    node = simulated("2.1.9", {CONFIG: "version = 3\n"}).program("/usr/bin/nodeadm")
+    advice = remedy(node, "handler")
+    assert "NodeConfig" in advice.summary
+    assert advice.edits
 
 
 def test_rke2_and_k3s_before_containerd_2_have_another_template() -> None:

@@ -32,7 +32,8 @@ def apply(commands: Sequence[str], files: Mapping[str, bytes], root: Path, sed: 
         for path in paths:
             place = root / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
-            head = head.replace(shlex.quote(path), shlex.quote(str(place)))
+            word = re.escape(shlex.quote(path))
+            head = re.sub(rf"(?<!\S){word}(?!\S)", lambda _, place=place: shlex.quote(str(place)), head)  # type: ignore[misc]
         script = re.sub(r"^sed ", f"{sed} ", head) + newline + rest
         done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=False)
         assert done.returncode == 0, (script, done.stderr)

@@ -9,7 +9,7 @@ from pytest_gpuready.node.facts import run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.containerd_live import ContainerdLive, api, same_socket, why_silent
 from pytest_gpuready.views.flavours import flavour_of
-from tests.support.containerd import K3S_SOCKET, SOCKET, healthy, k3s, says, stopped
+from tests.support.containerd import K3S_SOCKET, SOCKET, Live, healthy, k3s, programs, says, stopped
 from tests.support.simnode import Proc, SimNode
 
 OTHER = "/opt/x/containerd"
@@ -132,3 +132,13 @@ def test_silence_has_words() -> None:
 )
 def test_upstreams_builds_are_told_from_distributions(said: str, upstream: bool) -> None:  # noqa: FBT001
     assert live(healthy(SimNode()).answer(("containerd", "--version"), said)).upstream_build is upstream
+
+
+def test_a_program_that_was_replaced_since_the_start_is_told() -> None:
+    """By the versions that the daemon and the program on disk tell, else by the link to its file."""
+    node = healthy(SimNode(), "1.7.24")
+    assert live(node).replaced is None
+    node.procs[0].deleted = True
+    assert live(node).replaced == "its program was replaced since it was started"
+    upgraded = says(programs(healthy(SimNode(), "1.7.24"), "2.1.9"), Live("1.7.24"))
+    assert live(upgraded).replaced == "it still is containerd 1.7.24; 2.1.9 was installed since"

@@ -1,0 +1,154 @@
+"""Proposals for files that containerd refuses: a line put right or taken out, another version, a drop-in put aside.
+
+Each is a sentence and its changes; none is shown before the loader has proven it (`edits.Workshop`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_gpuready.remedies.edits import Change, comment_out, on_line, set_value, table_end
+from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gpuready.containerd.model import Loaded
+    from pytest_gpuready.remedies.edits import Workshop
+
+#: A sentence without its end, and the changes that it is about.
+Proposal: TypeAlias = "tuple[str, list[Change]]"
+
+#: The CRI plugin's id by the version of the file, from the newest that a root file may declare everywhere on.
+_IDS = {3: "io.containerd.cri.v1.runtime", 2: "io.containerd.grpc.v1.cri"}
+_VERSION = re.compile(r"\s*[\"']?version[\"']?\s*=")
+
+
+def aside(path: str) -> Change:
+    """Put a file out of the sight of imports; its content is kept."""
+    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}.disabled')}")
+
+
+def alive(after: Loaded) -> bool:
+    """No plugin's table as a whole is without effect: a file of another version would load, and do nothing."""
+    whole = re.compile(r'plugins\.("[^"]*"|[^."]+)')
+    return not any(whole.fullmatch(item.key) and "disabled" not in item.reason for item in after.ineffective)
+
+
+def repairs(shop: Workshop, path: str, line: int, said: str, *, several: bool) -> Iterator[Proposal]:
+    """What a refused line may want: its end, another version, an entry less; else lines out."""
+    old = shop.text(path)
+    if old is None:
+        return
+    yield from _endings(path, old, line)
+    text = _text(old, line)
+    if _VERSION.match(text):
+        for version in (3, 2):
+            yield from _declared(path, old, version, line)
+    if "invalid plugin key URI" in said:
+        yield from _declared(path, old, 1)
+    yield from _entries(path, old, said)
+    yield from _lines_out(path, old, line, several=several)
+    yield from translated(shop, path)
+
+
+def _text(old: bytes, line: int) -> str:
+    lines = old.decode("utf-8", "replace").split("\n")
+    return lines[line - 1] if 0 < line <= len(lines) else ""
+
+
+def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
+    for ending in ("]", '"', "'", '"]', "']", "]]"):
+        # Before a comment, then at the end of the line.
+        before = on_line(
+            path,
+            old,
+            line,
+            rf"s/^([^#]*[^#[:space:]])([[:space:]]*#.*)$/\1{ending}\2/",
+            lambda text, ending=ending: re.sub(r"^([^#]*[^#\s])(\s*#.*)$", rf"\1{ending}\2", text),  # type: ignore[misc]
+            extended=True,
+        )
+        last = on_line(path, old, line, f"s/$/{ending}/", f"{{}}{ending}".format)
+        for change in (before, last):
+            if change is not None:
+                yield f"Close what line {line} of {path} leaves open", [change]
+
+
+def _declared(path: str, old: bytes, version: int, line: int | None = None) -> Iterator[Proposal]:
+    change = by_tomlkit(path, old, lambda document: put(document, ["version"], version))
+    if change is None and line is not None:
+        change = set_value(path, old, line, str(version))
+    if change is not None:
+        yield f"Declare version {version} in {path}", [change]
+
+
+def other_versions(shop: Workshop, paths: list[str]) -> Iterator[Proposal]:
+    """Another version in one of the files: for a daemon that panics, and says no place."""
+    for path in paths:
+        old = shop.text(path)
+        for version in (3, 2) if old is not None and re.search(rb"(?m)^\s*version\s*=", old) else ():
+            yield from _declared(path, old or b"", version)
+
+
+def _entries(path: str, old: bytes, said: str) -> Iterator[Proposal]:
+    """Entries of arrays that containerd stumbles over: a folder or a missing file that is imported, a short name."""
+
+    def resolved(entry: str) -> str:
+        return posixpath.normpath(posixpath.join(posixpath.dirname(path), entry))
+
+    folder = re.search(r"read (/[^:]+): is a directory", said)
+    if folder:
+        change = keep(path, old, "imports", lambda e: f"{folder[1]}/*.toml" if resolved(e) == folder[1] else e)
+        yield f"Import the files of {folder[1]}, not the folder", [change] if change else []
+        change = keep(path, old, "imports", lambda e: None if resolved(e) == folder[1] else e)
+        yield f"Import no folder ({folder[1]})", [change] if change else []
+    missing = re.search(r"open (/[^:]+): no such file", said)
+    if missing:
+        change = keep(path, old, "imports", lambda e: None if resolved(e) == missing[1] else e)
+        yield f"Import no file that is not there ({missing[1]})", [change] if change else []
+    required = re.search(r"required plugin \[([^\]]*)\] not included", said)
+    if required:
+        gone = required[1].split()
+        change = keep(path, old, "required_plugins", lambda e: None if e in gone else e)
+        yield f"Take {', '.join(gone)} out of required_plugins", [change] if change else []
+    short = re.search(r'invalid (disabled|required) plugin URI "([^"]*)"', said)
+    if short:
+        change = keep(path, old, f"{short[1]}_plugins", lambda e: None if e == short[2] else e)
+        yield f'Take "{short[2]}" out of {short[1]}_plugins', [change] if change else []
+
+
+def _lines_out(path: str, old: bytes, line: int, *, several: bool) -> Iterator[Proposal]:
+    """A line, or the table it is in; where `several`, a snippet of tables that was pasted twice."""
+    ends = [table_end(old, line)]
+    for _ in range(5):
+        ends.append(table_end(old, ends[-1] + 1))
+    spans = [(line, line), (line, ends[0]), (line - 1, line), (line, line + 1)]
+    for first, last in [*spans, *((line, end) for end in ends[1:] if several)]:
+        change = comment_out(path, old, first, last)
+        if change is not None:
+            span = f"line {first}" if first == last else f"lines {first} to {last}"
+            yield f"Comment out {span} of {path}", [change]
+
+
+def translated(shop: Workshop, path: str) -> Iterator[Proposal]:
+    """The same file in another version: its number, and the CRI plugin's id in its tables."""
+    old = shop.text(path) or b""
+    lines = old.split(b"\n")
+    number = next((n for n, line in enumerate(lines, 1) if _VERSION.match(line.decode("utf-8", "replace"))), None)
+    for version, plugin in _IDS.items():
+        other = _IDS[5 - version]
+        new, script = old, []
+        if number is not None:
+            changed = set_value(path, old, number, str(version))
+            if changed is not None and changed.new is not None:
+                new = changed.new
+                script.append(f"{number}s|=.*|= {version}|")
+        if other.encode() in new:
+            new = new.replace(other.encode(), plugin.encode())
+            script.append(f"s|{other.replace('.', '[.]')}|{plugin}|g")
+            words = " ".join(f"-e {shlex.quote(one)}" for one in script)
+            change = Change(path, new, f"sed -i {words} {shlex.quote(path)}")
+            yield f"Turn {path} into a file of version {version}", [change]

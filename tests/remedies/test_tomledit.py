@@ -1,0 +1,136 @@
+"""tomlkit's edits: comments are kept, and the command makes the very bytes that tomlkit made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomlkit
+
+from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put, sed, settings, targeted
+from tests.support.shell import SEDS, apply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FILE = "/etc/containerd/config.toml"
+CRI = "io.containerd.grpc.v1.cri"
+RUNTIMES = ["plugins", CRI, "containerd", "runtimes"]
+TEXT = f"""\
+version = 2 # the format
+disabled_plugins = ["cri", "a.b"] # off
+imports = [
+  "/x.toml", # one
+  "/y/*.toml",
+]
+
+[plugins."{CRI}"]
+  sandbox_image = "pause:3.8" # ours
+
+  [plugins."{CRI}".containerd.runtimes.runc]
+    runtime_type="io.containerd.runc.v2"   # as it was
+    # nothing more
+
+  [plugins."{CRI}".containerd.runtimes.nvidia]
+    options = {{ BinaryName = "/x", SystemdCgroup = true }} # in line
+"""
+
+EDITS: dict[str, tuple[Callable[[Any], None], str]] = {
+    "a number": (lambda d: put(d, ["version"], 3), "1s|2|3|"),
+    "a text, blanks and comment kept": (
+        lambda d: put(d, [*RUNTIMES, "runc", "runtime_type"], "a&b\\c"),
+        '12s|"io\\.containerd\\.runc\\.v2"|"a\\&b\\\\\\\\c"|',
+    ),
+    "in an inline table": (lambda d: put(d, [*RUNTIMES, "nvidia", "options", "BinaryName"], "/y"), '16s|"/x"|"/y"|'),
+    "a boolean": (lambda d: put(d, [*RUNTIMES, "nvidia", "options", "SystemdCgroup"], value=False), "16s|true|false|"),
+    "a new key": (lambda d: put(d, [*RUNTIMES, "runc", "runtime_path"], "/z"), '13a\\  runtime_path = "/z"'),
+    "the first of an array": (lambda d: d["disabled_plugins"].remove("cri"), '2s|"cri", "a\\.b"|"a.b"|'),
+    "a line of an array": (lambda d: d["imports"].remove("/x.toml"), "4d"),
+    "one more in an array": (lambda d: d["imports"].append("/z/*.toml"), '5a\\  "/z/*.toml",'),
+}
+
+
+@pytest.mark.parametrize("tool", SEDS)
+@pytest.mark.parametrize("ends", ["\n", ""])
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_command_makes_what_tomlkit_made(edit: str, ends: str, tool: str, tmp_path: Path) -> None:
+    old = TEXT.rstrip("\n") + ends
+    change, script = EDITS[edit]
+    made = by_tomlkit(FILE, old.encode(), change)
+    assert made is not None
+    assert script in made.command
+    assert made.new is not None
+    assert apply([f"sudo {made.command}"], {FILE: old.encode()}, tmp_path, tool)[FILE] == made.new
+    for comment in ("# the format", "# off", "# ours", "# as it was", "# nothing more", "# in line"):
+        assert comment in made.new.decode()
+    document = tomlkit.parse(old)
+    change(document)
+    assert tomlkit.parse(made.new.decode()).unwrap() == document.unwrap()
+
+
+@pytest.mark.parametrize("tool", SEDS)
+def test_a_table_of_options_is_made_where_there_is_none(tool: str, tmp_path: Path) -> None:
+    (change, *_) = settings(FILE, TEXT.encode(), [*RUNTIMES, "runc", "options"], "SystemdCgroup", value=True)
+    assert change.new is not None
+    runtimes = tomlkit.parse(change.new.decode()).unwrap()["plugins"][CRI]["containerd"]["runtimes"]
+    assert runtimes["runc"]["options"] == {"SystemdCgroup": True}
+    assert apply([change.command], {FILE: TEXT.encode()}, tmp_path, tool)[FILE] == change.new
+    # Only lines were added: tomlkit's new indents of others are not taken.
+    assert [line for line in change.new.decode().split("\n") if line in TEXT.split("\n")] == TEXT.split("\n")
+
+
+def test_a_key_is_set_as_it_is_spelt_and_then_as_it_should_be() -> None:
+    text = TEXT.replace("BinaryName", "binaryname")
+    made = [
+        change.new for change in settings(FILE, text.encode(), [*RUNTIMES, "nvidia", "options"], "BinaryName", "/y")
+    ]
+    assert [b'BinaryName = "/y"' in (new or b"") for new in made] == [True, False]
+    assert b'binaryname = "/y"' in (made[1] or b"")
+
+
+REFUSED: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "nothing changes": (TEXT, lambda d: put(d, ["version"], 2)),
+    "no such table": (TEXT, lambda d: put(d, [*RUNTIMES, "kata", "runtime_type"], "x")),
+    "no table": (TEXT, lambda d: put(d, ["version", "x"], "x")),
+    "no array": (TEXT, lambda d: d["version"].remove("x")),
+    "no TOML": ("version = ", lambda d: put(d, ["version"], 2)),
+    "a byte order mark": ("\ufeffversion = 3\n", lambda d: put(d, ["version"], 2)),
+    "what stands between sed's parts": (TEXT, lambda d: put(d, [*RUNTIMES, "runc", "runtime_type"], "a|b")),
+    "what is not ASCII": (TEXT, lambda d: put(d, [*RUNTIMES, "runc", "runtime_type"], "\u00fc")),
+    "several lines in the place of one": ("a = 1\nb = 2\n", lambda d: d.update({"a": 5, "b": [1, 2], "c": {"x": 1}})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_no_targeted_command_can_do_is_not_proposed(case: str) -> None:
+    text, edit = REFUSED[case]
+    assert by_tomlkit(FILE, text.encode(), edit) is None
+
+
+def test_a_file_that_is_not_there_or_no_text_is_not_edited() -> None:
+    assert by_tomlkit(FILE, None, lambda d: put(d, ["version"], 2)) is None
+    assert by_tomlkit(FILE, b"a = '\xff'\n", lambda d: put(d, ["a"], "x")) is None
+    assert list(settings(FILE, None, ["a"], "b", "c")) == []
+    assert keep(FILE, b"version = 2\n", "imports", lambda entry: entry) is None
+
+
+def test_entries_are_changed_or_taken_out() -> None:
+    made = keep(FILE, TEXT.encode(), "imports", lambda entry: entry.replace("y", "z"))
+    assert made is not None
+    assert tomlkit.parse((made.new or b"").decode()).unwrap()["imports"] == ["/x.toml", "/z/*.toml"]
+    made = keep(FILE, TEXT.encode(), "disabled_plugins", lambda entry: None if entry == "cri" else entry)
+    assert made is not None
+    assert tomlkit.parse((made.new or b"").decode()).unwrap()["disabled_plugins"] == ["a.b"]
+
+
+def test_lines_are_compared_without_their_indents() -> None:
+    assert targeted("a = 1\n  b = 2\n", "a = 1\nb = 2\n") is None
+    assert targeted("a = 1\n", "a = 1\n\n") is None
+    assert targeted("a = 1\nb = 1\n", "c = 2\nd = 3\ne = 4\n") is None
+
+
+def test_what_sed_does_is_known_also_at_a_last_line_without_an_end() -> None:
+    assert sed("a\nb", ["2a\\  c\\\\"]) == "a\nb\n  c\\\n"
+    assert sed("a\nb\nc\n", ["1,2d"]) == "c\n"
+    assert sed("a\n", ["7a\\x"]) == "a\n"
