@@ -132,11 +132,6 @@ class Node:
         """The pid, on this machine, of the node's first process."""
         return self._init
 
-    @property
-    def supervisor(self) -> int:
-        """The pid of what holds the node; 0 where it is not up."""
-        return self._supervisor.pid if self._supervisor else 0
-
     def start(self) -> Self:
         """Boot the node and wait until SSH and containerd answer; with ``ready``, the hardware is there too.
 
