@@ -108,7 +108,14 @@ class SuitePlugin:
             raise pytest.UsageError(
                 f"no such check or node: {', '.join(wrong)} (pytest --gpuready --collect-only lists the ids)"
             )
-        return cls(config, asked, nodes, select)
+        plugin = cls(config, asked, nodes, select)
+        if getattr(option, "htmlpath", None):
+            from pytest_gpuready.html_frame import Frame  # noqa: PLC0415 - only where it is asked for
+
+            config.pluginmanager.register(
+                Frame(config, lambda: plugin.run, plugin.troubles.append), "gpuready-html-frame"
+            )
+        return plugin
 
     # ------------------------------------------------------------------ collecting
 
