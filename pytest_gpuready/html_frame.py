@@ -1,7 +1,7 @@
 """`--html`: pytest-html is the frame, the report's own part is what it shows first.
 
-It knows pytest-html by its hooks and by the file that it wrote; what that brings amiss is mended here: names that become
-markup, rows by the ten thousand.
+It knows pytest-html by its hooks and by the file that it wrote; what that brings amiss is mended here: names that
+become markup, rows by the ten thousand.
 """
 
 from __future__ import annotations
@@ -95,13 +95,15 @@ class Frame:
         """The statuses whose rows are left out."""
         if self._leaves is None:
             run = self.run()
-            counts = Counter(finding.status for node in (run.nodes if run else ()) for finding in node.findings.values())
+            counts = Counter(
+                finding.status for node in (run.nodes if run else ()) for finding in node.findings.values()
+            )
             left = set()
             for status in _LEAVING:
                 if sum(counts.values()) <= ROWS_LIMIT:
                     break
                 left.add(status)
-                del counts[status]  # type: ignore[arg-type]
+                del counts[status]
             self._leaves = frozenset(left)
         return self._leaves
 
@@ -126,7 +128,9 @@ class Frame:
             self.main = report.render(run)
             self.data.title = report.title(run)
         except Exception as error:  # noqa: BLE001 - one report lost is not all
-            self.sigh(f"the HTML report: pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}")
+            self.sigh(
+                f"the HTML report: pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}"
+            )
         prefix.insert(0, self.main)
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -97,7 +97,8 @@ def configuration(nodes: Sequence[NodeReport]) -> dict[str, list[Version]]:
                 cut = "only a part was read" if fact.state == "cut" else ""
                 key: tuple[str | None, str] = (fact.text, cut)
             elif fact.state in ("denied", "timeout", "odd"):
-                key = (None, one_line(fact.note, 200) or {"denied": "permission denied"}.get(fact.state, fact.state))
+                why = {"denied": "permission denied"}.get(fact.state, fact.state)
+                key = (None, one_line(fact.note, 200) or why)
             else:
                 continue
             found.setdefault(one_line(request.arg[0]), {}).setdefault(key, []).append(node)
@@ -111,6 +112,5 @@ def configuration(nodes: Sequence[NodeReport]) -> dict[str, list[Version]]:
 
 
 def difference(common: str, other: str) -> list[str]:
-    """What another version of a file has in place of the most common one's lines, as a unified diff without its head."""
-    diff = difflib.unified_diff(shown_lines(common), shown_lines(other), n=1, lineterm="")
-    return [line for line in diff if not line.startswith(("---", "+++"))]
+    """What another version of a file has in place of the most common one's lines: a unified diff without its head."""
+    return list(difflib.unified_diff(shown_lines(common), shown_lines(other), n=1, lineterm=""))[2:]

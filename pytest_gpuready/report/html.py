@@ -158,7 +158,8 @@ def _odd(run: Run, files: Mapping[str, Sequence[Version]]) -> str:
     rows = []
     for one in odd:
         said = "; ".join(
-            f"<b>{len(nodes)} of {total}</b>: {text(one.what)} {code(value)} ({_set(nodes)})" for value, nodes in one.others
+            f"<b>{len(nodes)} of {total}</b>: {text(one.what)} {code(value)} ({_set(nodes)})"
+            for value, nodes in one.others
         )
         more = f"; {one.more} further values" if one.more else ""
         rest = f"; all others {code(one.most)}" if one.most is not None else ""
@@ -192,8 +193,7 @@ def _sections(run: Run, groups: Sequence[list[NodeReport]]) -> str:
         seen = f" <small>as seen on {code(words.label(node))}</small>" if len(group) > 1 else ""
         heading = f"<b>{counted(len(group), 'node')}</b> " if len(group) > 1 else ""
         head = (
-            f'<h2 id="g{number}">{badge(VERDICT[node.verdict])} {heading}{_named(group)}{seen}</h2>'
-            f"{_folded_set(group)}"
+            f'<h2 id="g{number}">{badge(VERDICT[node.verdict])} {heading}{_named(group)}{seen}</h2>{_folded_set(group)}'
         )
         if size < SECTIONS_LIMIT:
             made = " · ".join(words.made_of(node))
@@ -229,14 +229,16 @@ def _all(run: Run, idents: Mapping[str, str]) -> str:
         gpus = text(", ".join(words.gpu_names(node) or ()))
         rows.append((link, text(node.hostname or ""), badge(VERDICT[node.verdict]), roots, gpus, *known))
     heads = ("Node", "Host name", "Verdict", "Causes", "GPUs", "containerd", "driver", "toolkit", "Operating system")
-    return f"<h2>All nodes</h2>{markup.folded(counted(len(rows), 'node'), markup.table('All nodes', heads, rows, sortable=True))}"
+    shown = markup.table("All nodes", heads, rows, sortable=True)
+    return f"<h2>All nodes</h2>{markup.folded(counted(len(rows), 'node'), shown)}"
 
 
 # ---------------------------------------------------------------------------------------------------- the end
 
 
 def _when(run: Run) -> str:
-    return f'judged <time datetime="{text(run.started)}">{text(run.started.replace("T", " ").replace("Z", " UTC"))}</time>'
+    shown = run.started.replace("T", " ").replace("Z", " UTC")
+    return f'judged <time datetime="{text(run.started)}">{text(shown)}</time>'
 
 
 def _about(run: Run) -> str:
@@ -251,6 +253,6 @@ def _about(run: Run) -> str:
     )
     return (
         f"<h2>About this report</h2>{said}"
-        '<p class="quiet">Not proven: what was not looked at. Unknown is never a pass. Secrets in files and output were '
-        'removed as they arrived and show as <span class="cut">[redacted]***</span>.</p>\n'
+        '<p class="quiet">Not proven: what was not looked at. Unknown is never a pass. Secrets in files and output '
+        'were removed as they arrived and show as <span class="cut">[redacted]***</span>.</p>\n'
     )

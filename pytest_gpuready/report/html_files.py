@@ -56,7 +56,7 @@ def _file(path: str, versions: Sequence[Version], pointed: Mapping[str, set[int]
     if common is not None:
         notes.append(counted(len(shown_lines(common)), "line"))
     notes.append(f"{counted(removed, 'secret')} removed" if removed else "")
-    summary = f'{code(path)} <small>{", ".join(note for note in notes if note)}</small>'
+    summary = f"{code(path)} <small>{', '.join(note for note in notes if note)}</small>"
     parts = []
     for number, version in enumerate(versions[:VERSIONS_LIMIT]):
         marks: set[int] = set().union(*(pointed.get(node.node, set()) for node in version.nodes))

@@ -91,7 +91,9 @@ def to_type(nodes: list[NodeReport], level: int) -> str:
     parts = [f"<h{level}>What to type {text(words.there(nodes))}</h{level}>"]
     found = words.remedies(roots)
     if found:
-        parts.append(f"<ol>{''.join(_remedy(remedy.summary, ids, remedy.commands, remedy.edits) for remedy, ids in found)}</ol>")
+        parts.append(
+            f"<ol>{''.join(_remedy(remedy.summary, ids, remedy.commands, remedy.edits) for remedy, ids in found)}</ol>"
+        )
     helpless = [root.check.id for root in roots if not root.outcome.remedy]
     if helpless:
         explain = "\n".join(f"pytest --gpuready-explain {check_id}" for check_id in helpless)
@@ -132,12 +134,11 @@ def _diff(text_of: str) -> str:
 def routes(node: NodeReport, level: int) -> str:
     """Every route, the required ones first, with what its users type."""
     word = "any of these" if node.required.quantity == "any" else "required"
-    rows = []
-    for route in sorted(node.routes.values(), key=lambda route: not route.required):
-        rows.append(
-            f"<li><span>{code(route.id)} <small>{word if route.required else 'optional'}</small></span>"
-            f"<span>{_standing(route)}</span>{_command(route)}</li>"
-        )
+    rows = [
+        f"<li><span>{code(route.id)} <small>{word if route.required else 'optional'}</small></span>"
+        f"<span>{_standing(route)}</span>{_command(route)}</li>"
+        for route in sorted(node.routes.values(), key=lambda route: not route.required)
+    ]
     why = "Why required: " if node.required.names else "No route is required: "
     return (
         f'<h{level}>Routes</h{level}><ul class="routes">{"".join(rows)}</ul>'
@@ -147,7 +148,7 @@ def routes(node: NodeReport, level: int) -> str:
 
 def _standing(route: RouteReport) -> str:
     if not route.required and not route.offered and route.verdict != "ready":
-        return '<span class="badge quiet"><span aria-hidden="true">–</span> not offered by this node</span>'
+        return '<span class="badge quiet"><span aria-hidden="true">-</span> not offered by this node</span>'
     rest = f" ({words.PROOFS[route.proof]})" if route.verdict == "ready" else ""
     by = ": " + (codes(route.roots) or "nothing looked at it") if route.verdict != "ready" else ""
     return f"{badge(VERDICT[route.verdict])}{rest}{by}"
@@ -218,7 +219,9 @@ def inventory(node: NodeReport, level: int) -> str:
     gpus = node.inventory.get("gpus")
     if isinstance(gpus, list):
         rows = [
-            f"<li>{text(str(gpu.get('name')))} {code(str(gpu.get('uuid')))}</li>" for gpu in gpus if isinstance(gpu, dict)
+            f"<li>{text(str(gpu.get('name')))} {code(str(gpu.get('uuid')))}</li>"
+            for gpu in gpus
+            if isinstance(gpu, dict)
         ]
         shown = f"<ul>{''.join(rows)}</ul>" if rows else "none"
         pairs.append(("gpus", shown if len(rows) <= _GPUS_SHOWN else markup.folded(counted(len(rows), "GPU"), shown)))

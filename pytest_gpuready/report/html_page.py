@@ -49,7 +49,7 @@ def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs:
     body = (
         f'<body>\n{main}<section aria-label="The rows of pytest-html">'
         f'<details class="frame"{" open" if theirs else ""}><summary>{html.escape(rows)}</summary>\n'
-        f"<p>These are drawn by script. Where none may run they stay empty; the verdict above is complete without.</p>\n"
+        "<p>These are drawn by script. Where none may run they stay empty; the verdict above needs none.</p>\n"
         f"{inside}</details></section>\n<script>{script}</script>\n</body>"
     )
     policy = "" if theirs else _policy(body)

@@ -32,7 +32,7 @@ STATUS: dict[Status, Sign] = {
     "warn": Sign("!", "warning", "warn"),
     "blocked": Sign("⊘", "blocked", "quiet"),
     "pass": Sign("✓", "pass", "good"),
-    "not-applicable": Sign("–", "not applicable", "quiet"),
+    "not-applicable": Sign("-", "not applicable", "quiet"),
 }
 VERDICT: dict[Verdict, Sign] = {
     "unreachable": Sign("✗", "unreachable", "bad"),

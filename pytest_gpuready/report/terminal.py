@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import clean, one_line
+from pytest_gpuready.report.baseline import summary as changes_of
 from pytest_gpuready.report.text import FIELD, Line, Page, columns, counted, cut, folded_hard, listed, wrapped
 from pytest_gpuready.report.words import (
     WORDS,
@@ -68,6 +69,7 @@ def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 
         elif run.nodes:
             _several(page, run)
         page.blank()
+        _changed(page, run)
         for note in run.notes:
             page.prose(one_line(note), "dim", first="note: ")
         if run.notes:
@@ -77,6 +79,24 @@ def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 
         page.prose(text, "warn")
     _last(page, run)
     return page.lines
+
+
+def _changed(page: Page, run: Run) -> None:
+    """What changed since the older report, if one was named; equal changes of several nodes once."""
+    if run.baseline is None:
+        return
+    page.heading(f"Changed since {run.baseline.started or 'the older report'}")
+    said: dict[str, list[NodeReport]] = {}
+    for node in run.nodes:
+        for line in changes_of(run.baseline.nodes[node.node]):
+            said.setdefault(line, []).append(node)
+    for line, nodes in said.items():
+        page.prose(line if len(run.nodes) == 1 else f"{line}: {labels(nodes)}", first="  ", rest="    ")
+    if run.baseline.missing:
+        page.prose(f"not asked now: {listed(run.baseline.missing, 200)}", first="  ", rest="    ")
+    if not said and not run.baseline.missing:
+        page.prose("nothing", first="  ")
+    page.blank()
 
 
 # ---------------------------------------------------------------------------------------------------- the last line
