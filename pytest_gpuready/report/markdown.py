@@ -257,7 +257,7 @@ def _about(run: Run) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Our own words. They may quote a name: what could be markup, a mention or a link is code."""
     said = one_line(text, 800)
-    return _code(said, 800) if re.search(r"[\\`*_{}\[\]<>#|~!@&$]|://|www\.", said) else said
+    return _code(said, 800) if re.search(r"[\\`*_{}\[\]<>#|~!@&$]|\w:[^\s0-9]|www\.", said) else said
 
 
 def _code(text: str, limit: int = 400) -> str:
