@@ -47,6 +47,7 @@ class Frame:
         self.data: Any = None
         self.main = ""
         self.theirs = False
+        self.failed = False
         self.rows = 0
         self.left: Counter[str] = Counter()
         self._leaves: frozenset[str] | None = None
@@ -128,14 +129,17 @@ class Frame:
             self.main = report.render(run)
             self.data.title = report.title(run)
         except Exception as error:  # noqa: BLE001 - one report lost is not all
-            self.sigh(
+            self._sigh(
                 f"the HTML report: pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}"
             )
         prefix.insert(0, self.main)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """When pytest-html has written its page, put the verdict before everything else in it."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """When pytest-html has written its page, put the verdict before everything else in it.
+
+        A report that was asked for and is not there is no success.
+        """
         result = yield
         if self.main:
             try:
@@ -146,8 +150,14 @@ class Frame:
                 )
                 write(self.path, page)
             except OSError as error:
-                self.sigh(f"the HTML report could not be written to {self.path}: {error.strerror}")
+                self._sigh(f"the HTML report could not be written to {self.path}: {error.strerror}")
+        if self.failed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return result
+
+    def _sigh(self, sentence: str) -> None:
+        self.failed = True
+        self.sigh(sentence)
 
     def _rows(self) -> str:
         left = ", ".join(f"{number} {status}" for status, number in self.left.items())

@@ -134,6 +134,8 @@ def _odd(what: str, said: Sequence[tuple[str, NodeReport]]) -> Odd | None:
     ordered = sorted(values.items(), key=lambda item: -len(item[1]))
     most, having = ordered[0]
     majority = len(having) * 2 > len(said)
+    if not majority and len(values) * 2 > len(said) > 3:
+        return None  # nearly every node says something of its own, such as its GPUs' UUIDs: nothing is odd in that
     others = ordered[1:] if majority else ordered
     shown = tuple((value, tuple(nodes)) for value, nodes in others[:_LISTED])
     return Odd(what, most if majority else None, len(having) if majority else 0, shown, max(0, len(others) - _LISTED))

@@ -40,8 +40,12 @@ def test_without_a_majority_every_value_is_listed() -> None:
 
 
 def test_more_values_than_can_be_read_are_counted() -> None:
-    nodes = [made_of(f"ssh://n{number}", driver=f"{number}") for number in range(9)]
-    assert said(nodes)[0].endswith("; 3 further values")
+    nodes = [made_of(f"ssh://n{number}", driver=f"{max(number, 11)}") for number in range(20)]
+    assert said(nodes)[0].endswith("; 2 further values; all others 11")
+
+
+def test_where_nearly_every_node_says_something_of_its_own_nothing_is_odd() -> None:
+    assert said([made_of(f"ssh://n{number}", kernel=f"{number}") for number in range(9)]) == []
 
 
 def test_what_is_not_known_is_a_value_of_its_own() -> None:

@@ -58,7 +58,7 @@ def test_markdown_holds_what_a_node_says_in_code_alone(nodes: int) -> None:
         said = markdown.dumps(hostile_run(payload, nodes=nodes))
         assert [control for control in CONTROLS if control in said] == []
         left = without_code(said)
-        for sign in ("<", "](", "pwned", "evil", "@everyone", "javascript:", "{color", "CDATA", "\\`", "xxxx"):
+        for sign in ("<", "](", "pwned", "evil.example", "@everyone", "javascript:", "{color", "CDATA", "\\`"):
             assert sign not in left, (payload[:40], sign, left)
         heads = [line for line in left.split("\n") if line.startswith("#")]
         usual = without_code(markdown.dumps(hostile_run(BENIGN, nodes=nodes)))
