@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: Rows that a browser draws without a wait. Above, what passed is left to the counts, then what says least.
 ROWS_LIMIT = 3000
 
-#: Statuses in the order in which their rows are left out.
-_LEAVING = ("pass", "not-applicable", "blocked", "warn", "unknown", "fail")
+#: Statuses in the order in which their rows are left out; what does not apply goes with what passed.
+_LEAVING = (("pass", "not-applicable"), ("blocked",), ("warn",), ("unknown",), ("fail",))
 
 _ID_CELL = re.compile(r'(<td class="col-testId">)(.*)(</td>)', re.DOTALL)
 _HARMLESS_LINK = re.compile(r"(?:https?:|file:|mailto:|data:(?:text/plain|application/json)|[^:]*$)", re.IGNORECASE)
@@ -73,10 +73,12 @@ class Frame:
         shown = report.when in ("call", "collect") or report.outcome != "passed"
         if status is None:
             self.theirs = True
-        elif shown and status in self._leaving():
-            if self.data is not None:
-                self.data.outcomes = report.outcome  # counts one more, as a row would
-            self.left[status] += 1
+        elif status in self._leaving():
+            # Of every phase: pytest-html notes the id of each report that has cells.
+            if shown:
+                if self.data is not None:
+                    self.data.outcomes = report.outcome  # counts one more, as a row would
+                self.left[status] += 1
             cells.clear()
             return
         self.rows += shown
@@ -96,15 +98,16 @@ class Frame:
         """The statuses whose rows are left out."""
         if self._leaves is None:
             run = self.run()
-            counts = Counter(
+            counts: Counter[str] = Counter(
                 finding.status for node in (run.nodes if run else ()) for finding in node.findings.values()
             )
-            left = set()
-            for status in _LEAVING:
+            left: set[str] = set()
+            for statuses in _LEAVING:
                 if sum(counts.values()) <= ROWS_LIMIT:
                     break
-                left.add(status)
-                del counts[status]
+                left.update(statuses)
+                for status in statuses:
+                    counts[status] = 0
             self._leaves = frozenset(left)
         return self._leaves
 

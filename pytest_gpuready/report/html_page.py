@@ -26,6 +26,7 @@ _MENDED = (
 )
 _TITLE = re.compile(r'(<h2 id="title">.*?)</h1>', re.DOTALL)
 _CHECKBOX = re.compile(r'(<input checked="true" class="filter"[^>]*data-test-result="(\w+)")')
+_BLOB = re.compile(r'data-jsonblob="([^"]*)"')
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -42,6 +43,8 @@ def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs:
     for wrong, right in _MENDED:
         frame = frame.replace(wrong, right, 1)
     frame = _TITLE.sub(r"\1</h2>", frame, count=1)
+    # As JSON is full of them, double quotes that need no escape make the page a third smaller.
+    frame = _BLOB.sub(lambda match: f"data-jsonblob='{_single_quoted(match[1])}'", frame)
     frame = _CHECKBOX.sub(lambda match: f'{match[1]} aria-label="show {match[2]}"', frame)
     head, _, rest = frame.partition("</head>")
     before, _, rest = rest.partition("<body>")
@@ -56,6 +59,11 @@ def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs:
     meta = f'{policy}<meta name="viewport" content="width=device-width, initial-scale=1"/>'
     head = head.replace('<meta charset="utf-8"/>', f'<meta charset="utf-8"/>{meta}', 1)
     return f"{head}<style>\n{style}</style></head>{before}{body}{after}"
+
+
+def _single_quoted(value: str) -> str:
+    """An attribute's value between double quotes as it is between single ones."""
+    return html.escape(html.unescape(value), quote=False).replace("'", "&#39;")
 
 
 def _policy(body: str) -> str:

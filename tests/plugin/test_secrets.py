@@ -78,7 +78,7 @@ class Seeds:
 
 
 def seeded(path: Path, seeds: Seeds, *, comments: bool) -> str:
-    """A shipped node whose every file and answer holds secrets: in comments, or as lines that break what they are in."""
+    """A shipped node whose every file and answer holds secrets: in comments, or as lines that break what holds them."""
     document = json.loads((SNAPSHOTS / "not-restarted.json").read_text("utf-8"))
     for fact in document["facts"]:
         kind, name = fact["kind"], fact["arg"][0]

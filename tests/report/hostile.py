@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Edit, Evidence, Remedy, Where, failed, unknown, warned
 from pytest_gpuready.node.facts import REACH, Fact, Facts, file
-from pytest_gpuready.report.model import NodeReport, Run
 from tests.report.sample import report, run
+
+if TYPE_CHECKING:
+    from pytest_gpuready.report.model import NodeReport, Run
 
 #: Markup, script, quotes, ends of comments, of CDATA and of scripts, links, Markdown, ANSI, bidi controls, NUL.
 PAYLOADS: tuple[str, ...] = (

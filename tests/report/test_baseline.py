@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gpuready.report.baseline import Baseline, BaselineError, Change, NodeChanges, compare, read, summary
 from pytest_gpuready.report.json import render
 from tests.report.sample import CHECKS, INVENTORY, NO_HANDLER, NO_MODULE, NOT_RESTARTED, report, run, unreachable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NODE = "ssh://root@n1"
 
@@ -94,7 +96,7 @@ def test_gpus_are_compared_one_by_one() -> None:
 def test_a_file_that_is_no_report_is_one_sentence(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "old.json"
     path.write_bytes(content)
-    with pytest.raises(BaselineError, match="old.json") as error:
+    with pytest.raises(BaselineError, match=r"old\.json") as error:
         read(str(path))
     assert said in str(error.value)
     assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Where
 from pytest_gpuready.node.facts import REACH, Fact, Facts, Request, file
@@ -16,8 +17,10 @@ from pytest_gpuready.report.files import (
     redactions,
     shown_lines,
 )
-from pytest_gpuready.report.model import NodeReport
 from tests.report.sample import report
+
+if TYPE_CHECKING:
+    from pytest_gpuready.report.model import NodeReport
 
 CONFIG = "/etc/containerd/config.toml"
 

@@ -113,7 +113,7 @@ def in_first_screen(page: Any, text: str) -> bool:
     """Whether the beginning of the first element with this text is seen without scrolling."""
     box = page.get_by_text(text).first.bounding_box()
     assert box is not None, f"{text} is not shown"
-    return bool(0 <= box["y"] and box["y"] + min(box["height"], 20) <= 800 and 0 <= box["x"] < 1280)
+    return bool(box["y"] >= 0 and box["y"] + min(box["height"], 20) <= 800 and 0 <= box["x"] < 1280)
 
 
 def verdict(page: Any) -> str:
@@ -236,7 +236,8 @@ def test_what_a_hostile_node_says_is_text(visit: Any, tmp_path: Path, script: bo
     """Nothing runs, nothing is fetched, no element comes of it; without the policy of the page, too."""
     run = hostile_run(nodes=nodes)
     main = html.render(run)
-    frame = f'<!DOCTYPE html>\n<html>\n  <head>\n    <meta charset="utf-8"/><title>t</title></head>\n  <body>{main}</body></html>'
+    head = '<!DOCTYPE html>\n<html>\n  <head>\n    <meta charset="utf-8"/><title>t</title></head>\n'
+    frame = f"{head}  <body>{main}</body></html>"
     page_of = {
         theirs: compose(frame, main, style=html.style(), script=html.script(), rows="rows", theirs=theirs)
         for theirs in (True, False)
