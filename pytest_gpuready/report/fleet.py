@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import FAMILIES
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.report.inventory import KEYS
+from pytest_gpuready.report.model import VERDICTS
 from pytest_gpuready.report.text import counted
 from pytest_gpuready.report.words import counting, gpu_names, labels
 
@@ -53,12 +54,13 @@ def families(nodes: Iterable[NodeReport]) -> list[str]:
 
 
 def matrix(nodes: Sequence[NodeReport]) -> list[Row]:
-    """The rows: those with the worst verdict as they come, in the order asked for."""
+    """The rows, those with the worst verdict first; in the order asked for where that is the same."""
     columns = families(nodes)
     rows: dict[Hashable, list[NodeReport]] = {}
     for node in nodes:
         rows.setdefault((node.verdict, tuple(_cells(node, columns))), []).append(node)
-    return [Row(tuple(alike), alike[0].verdict, tuple(_cells(alike[0], columns))) for alike in rows.values()]
+    made = [Row(tuple(alike), alike[0].verdict, tuple(_cells(alike[0], columns))) for alike in rows.values()]
+    return sorted(made, key=lambda row: VERDICTS.index(row.verdict))
 
 
 def _cells(node: NodeReport, columns: Sequence[str]) -> Iterable[Cell]:

@@ -33,8 +33,8 @@ def render(nodes: Sequence[NodeReport], files: Mapping[str, Sequence[Version]]) 
         size += len(parts[-1])
     told = f"<p>Left out for their size: {markup.codes(left)}.</p>" if left else ""
     return (
-        "<h2>Configuration files as read</h2>"
-        f'<p class="quiet">Secrets are removed; the lines are numbered as in the file.</p>{"".join(parts)}{told}\n'
+        '<section class="files" aria-label="Configuration files"><h2>Configuration files as read</h2>'
+        f'<p class="quiet">Secrets are removed; the lines are numbered as in the file.</p>{"".join(parts)}{told}</section>\n'
     )
 
 

@@ -81,9 +81,9 @@ def test_equal_nodes_are_one_row_and_cells_say_the_worst_that_counts() -> None:
         for row in matrix(nodes)
     ]
     assert shown == [
-        (["ssh://n1", "ssh://n2"], ["pass: 3 passed", "pass: 3 passed"]),
         (["ssh://n3"], ["pass: 3 passed", "fail: restarted"]),
         (["ssh://n4"], ["fail: module-loaded", "pass: 3 passed"]),
         (["ssh://n5"], ["unknown: nvml-answers", "pass: 3 passed"]),
+        (["ssh://n1", "ssh://n2"], ["pass: 3 passed", "pass: 3 passed"]),
         (["ssh://n6"], ["warn: 1 warning", "pass: 3 passed"]),
     ]

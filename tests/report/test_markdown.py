@@ -30,8 +30,8 @@ def test_a_chat_gets_node_verdict_cause_and_command() -> None:
     assert markdown.chat(run(BROKEN)) == [
         "**NOT READY**: `ssh://root@n1`  ",
         (
-            "Cause: `containerd.restarted`: `handler nvidia is on disk and not in the running daemon (pid 812), which was "
-            "started before the file was written`  "
+            "Cause: `containerd.restarted`: `handler nvidia is on disk and not in the running daemon (pid 812), which "
+            "was started before the file was written`  "
         ),
         "Type on `ssh://root@n1`: `sudo systemctl restart containerd`",
     ]
