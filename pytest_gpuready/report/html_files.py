@@ -34,7 +34,8 @@ def render(nodes: Sequence[NodeReport], files: Mapping[str, Sequence[Version]]) 
     told = f"<p>Left out for their size: {markup.codes(left)}.</p>" if left else ""
     return (
         '<section class="files" aria-label="Configuration files"><h2>Configuration files as read</h2>'
-        f'<p class="quiet">Secrets are removed; the lines are numbered as in the file.</p>{"".join(parts)}{told}</section>\n'
+        '<p class="quiet">Secrets are removed; the lines are numbered as in the file.</p>'
+        f"{''.join(parts)}{told}</section>\n"
     )
 
 
