@@ -5,17 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_gpuready.html_frame import ROWS_LIMIT, Frame
+from tests.report.hostile import CONTROLS, PAYLOAD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.plugin.conftest import Nodes, Pytest
 
+SNAPSHOTS = Path(__file__).parents[2] / "pytest_gpuready" / "snapshots"
 READY = "snapshot://ready"
 BROKEN = "snapshot://not-restarted"
 
@@ -142,6 +144,47 @@ def test_markdown_goes_to_a_file_and_to_standard_output(run: Pytest) -> None:
     assert said.startswith("**NOT READY**: `gpu01`")
     result = run.suite("--gpuready-md=-", hosts=BROKEN, process=True)
     assert timeless(result.out.strip()) == timeless(said.replace("report.md", "-").strip())
+
+
+def hostile_snapshot(run: Pytest) -> str:
+    """A shipped node whose host name, GPUs, files, answers and errors hold every payload there is."""
+    text = (SNAPSHOTS / "not-restarted.json").read_text("utf-8")
+    document = json.loads(text.replace("NVIDIA H100 80GB HBM3", "]]&gt;&lt;img src=x onerror=alert(1)&gt;"))
+    payload = PAYLOAD[:5000].replace("\ud800", "")
+    for fact in document["facts"]:
+        lines = fact.get("text", [])
+        fact["text"] = [f"hostname {payload}" if line.startswith("hostname ") else line for line in lines]
+        if fact["arg"][0].endswith(".toml"):
+            fact["text"] += ["# " + line for line in payload.split("\n")] + ["# " + "x" * 1_000_000]
+        if fact["kind"] in ("run", "script"):
+            fact["note"] = payload
+    path = run.path / "<b>]]>&.json"
+    path.write_text(json.dumps(document), "utf-8")
+    return f"snapshot://{path}"
+
+
+def test_junit_and_all_other_forms_of_a_hostile_node_hold_text_alone(run: Pytest) -> None:
+    """As pytest writes them; what is in them stays well-formed and without controls."""
+    args = ["--junitxml=junit.xml", "--html=report.html", "--gpuready-md=report.md", "-rA", "-v"]
+    result = run.suite(*args, hosts=hostile_snapshot(run))
+    assert result.report is not None
+    tree = ET.parse(run.path / "junit.xml").getroot()  # noqa: S314 - our own file
+    assert {case.tag for case in tree.iter()} <= {
+        "testsuites",
+        "testsuite",
+        "testcase",
+        "properties",
+        "property",
+        "failure",
+        "skipped",
+    }
+    page = page_of(run)
+    assert "<img" not in page.split('<section aria-label="The rows')[0]
+    assert "&lt;script&gt;window.pwned=1&lt;/script&gt;" in page
+    assert "<script>window.pwned" not in page
+    texts = [result.out, page, (run.path / "report.md").read_text("utf-8"), (run.path / "junit.xml").read_text("utf-8")]
+    for text in texts:
+        assert [control for control in CONTROLS if control in text] == []
 
 
 def test_only_one_report_can_be_standard_output(run: Pytest) -> None:
