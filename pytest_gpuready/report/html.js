@@ -1,6 +1,18 @@
 "use strict";
 // Filters and sorts tables. Everything stands in the page already; without script it is only not filtered.
 (() => {
+  // The frame's rows are drawn when they are first unfolded.
+  const frame = document.querySelector("details.frame");
+  const waiting = frame ? frame.querySelectorAll('script[type="text/plain"]') : [];
+  if (waiting.length) {
+    frame.addEventListener("toggle", () => {
+      for (const one of waiting) {
+        const script = document.createElement("script");
+        script.textContent = one.textContent;
+        one.replaceWith(script);
+      }
+    }, {once: true});
+  }
   const make = (name, properties, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
     element.append(...children);

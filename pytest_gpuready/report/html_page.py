@@ -27,7 +27,7 @@ _MENDED = (
 _TITLE = re.compile(r'(<h2 id="title">.*?)</h1>', re.DOTALL)
 _CHECKBOX = re.compile(r'(<input checked="true" class="filter"[^>]*data-test-result="(\w+)")')
 _BLOB = re.compile(r'data-jsonblob="([^"]*)"')
-_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs: bool) -> str:
@@ -49,6 +49,9 @@ def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs:
     head, _, rest = frame.partition("</head>")
     before, _, rest = rest.partition("<body>")
     inside, _, after = rest.rpartition("</body>")
+    if not theirs:
+        # Folded away, thousands of rows need not be drawn before somebody asks for them: html.js runs it then.
+        inside = inside.replace("<script>", '<script type="text/plain">')
     body = (
         f'<body>\n{main}<section aria-label="The rows of pytest-html">'
         f'<details class="frame"{" open" if theirs else ""}><summary>{html.escape(rows)}</summary>\n'

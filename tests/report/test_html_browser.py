@@ -182,6 +182,7 @@ def test_axe_finds_nothing_in_all_of_the_page(
     for unfold in (False, True):
         if unfold:
             page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+            page.wait_for_function("document.querySelector('#results-table tbody')")
         found = axe_api.Axe().run(page).response["violations"]
         assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
 
@@ -271,4 +272,18 @@ def test_a_script_that_got_into_the_page_does_not_run(visit: Any, tmp_path: Path
     path.write_text(compose(frame, main, style="", script="window.ours=1", rows="rows", theirs=False), "utf-8")
     page = visit().file(path)
     page.wait_for_timeout(100)
-    assert page.evaluate("[window.known, window.ours, window.pwned]") == [1, 1, None]
+    assert page.evaluate("[window.known, window.ours, window.pwned]") == [None, 1, None]
+    path.write_text(compose(frame, main, style="", script=html.script(), rows="rows", theirs=False), "utf-8")
+    page = visit().file(path)
+    page.get_by_text("rows", exact=True).click()
+    page.wait_for_function("window.known")  # the frame's own, when it is unfolded
+    assert page.evaluate("window.pwned") is None
+
+
+def test_the_frames_rows_are_drawn_when_they_are_unfolded(visit: Any, pages: dict[str, Path]) -> None:
+    seen = visit()
+    page = seen.file(pages["not-restarted"])
+    assert page.locator("#results-table tbody").count() == 0
+    page.locator("details.frame > summary").click()
+    page.wait_for_function("document.querySelectorAll('#results-table tbody').length >= 53")
+    assert seen.said == []
