@@ -22,11 +22,6 @@ READY = "snapshot://ready"
 BROKEN = "snapshot://not-restarted"
 
 
-@pytest.fixture(autouse=True)
-def _no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-
-
 def page_of(run: Pytest) -> str:
     return (run.path / "report.html").read_text("utf-8")
 
