@@ -156,7 +156,7 @@ class CheckItem(_Ours, pytest.Item):
         if entry is None:
             why = f"{self.check.id} was not judged on {self.node}"
             return Shown("unknown", "failed", why, why)
-        return Shown(**{**entry, "blocked_by": tuple(entry["blocked_by"])})
+        return Shown(**{**entry, "blocked_by": tuple(entry["blocked_by"]), "remedy": tuple(entry["remedy"])})
 
     def runtest(self) -> None:
         """Show the finding: pass, raise, or skip."""
@@ -166,6 +166,7 @@ class CheckItem(_Ours, pytest.Item):
             ("node", self.node),
             ("status", shown.status),
             *(("blocked_by", root) for root in shown.blocked_by),
+            *zip(("remedy", *("command" for _ in shown.remedy)), shown.remedy, strict=False),
         ]
         if shown.outcome == "skipped":
             pytest.skip(shown.reason)

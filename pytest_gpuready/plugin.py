@@ -89,6 +89,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the JSON report; - is standard output, pytest's own output then goes to standard error",
     )
     add(
+        "--gpuready-md",
+        metavar="PATH",
+        help="write the report as Markdown, for a chat, an issue, a ticket; - is standard output; "
+        "where $GITHUB_STEP_SUMMARY is set, it is appended there too",
+    )
+    add(
+        "--gpuready-baseline",
+        metavar="OLD.json",
+        help="say in every report what changed since that JSON report",
+    )
+    add(
         "--gpuready-kubeconfig",
         metavar="FILE",
         help="let the kubernetes checks ask the API server with this kubeconfig",
@@ -111,7 +122,7 @@ def pytest_load_initial_conftests(
     if known.gpuready_hosts_file == "-":
         early_config.stash[STDIN] = sys.stdin.read()
     if known.gpuready:
-        if known.gpuready_json == "-":
+        if "-" in (known.gpuready_json, known.gpuready_md):
             _keep_stdout(early_config)
         # Up to pytest 8 only the first of several groups of paths is known here as such.
         _, others = parser.parse_known_and_unknown_args(list(args), copy.copy(early_config.option))

@@ -10,6 +10,7 @@ from pytest_gpuready.node.facts import REACH, Facts
 if TYPE_CHECKING:
     from pytest_gpuready.checks.catalogue import Check
     from pytest_gpuready.model import Outcome, Status
+    from pytest_gpuready.report.baseline import Baseline
     from pytest_gpuready.routes import Required
 
 Verdict = Literal["unreachable", "incomplete", "not-ready", "unknown", "ready"]
@@ -113,6 +114,8 @@ class Run:
     command: str = ""
     live: bool = False
     notes: tuple[str, ...] = ()
+    #: What changed since an older report, where one was named.
+    baseline: Baseline | None = None
 
     @property
     def verdict(self) -> Verdict:
