@@ -84,6 +84,7 @@ MESSAGES: tuple[Message, ...] = (
         "OCI runtime create failed: … fork/exec /usr/bin/nvidia-container-runtime: no such file or directory",
         "containerd.handler-binary",
     ),
+    Message('exec: "runc": executable file not found in $PATH', "containerd.runc"),
     Message("container.Runtime.Name must be set: invalid argument", "containerd.handler-runtime-type"),
     Message(
         'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/…"',
@@ -304,4 +305,4 @@ def supports_route(containerd_live: ContainerdLive, ctr: Ctr, mend: Remedies) ->
     return answers
 
 
-from pytest_gpuready.checks import containerd_advice, containerd_files, containerd_handlers  # noqa: E402, F401 - the rest
+from pytest_gpuready.checks import containerd_advice, containerd_files, containerd_handlers, containerd_runc  # noqa: E402, F401 - the rest

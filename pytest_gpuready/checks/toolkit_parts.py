@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 HOOK = f"{RUNTIME}-hook"
 
 
+def _library(said: str) -> bool:
+    """A program says that it does not find its own library."""
+    return "libnvidia-container" in said and "shared librar" in said
+
+
 @check("toolkit.container-cli", title="nvidia-container-cli is where the route looks for it")
 def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies) -> Answer:
     """nvidia-container-cli is on the PATH that `ctr run --gpus` is typed under, and where legacy mode's hook looks.
@@ -87,7 +92,7 @@ def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies
                 found,
                 expected="a program that runs",
                 evidence=said,
-                remedy=mend.packages.program(CLI),
+                remedy=mend.packages.program(CLI, *(("libnvidia-container1",) if _library(answer.text) else ())),
             )
         if typed and numbers(answer.version_text or "") == (1, 17, 7):
             return failed(

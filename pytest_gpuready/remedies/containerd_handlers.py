@@ -279,9 +279,9 @@ class HandlerRemedies(FileRemedies):
             return self._set(
                 "BinaryName", toml_string(there), present.binary_where, lambda found: found.binary_name == there
             )
-        install = PackageRemedies(self.views).toolkit()
         if kind == "missing":
-            return install
+            return PackageRemedies(self.views).toolkit()
+        install = PackageRemedies(self.views).program(RUNTIME_NAME)
         return Remedy(f"Put the toolkit's own program in its place. {install.summary}", install.commands)
 
 

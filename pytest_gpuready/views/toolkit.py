@@ -87,6 +87,8 @@ class Toolkit(View):
         for route in RUNTIME_ROUTES:
             with contextlib.suppress(Undetermined, NotApplicable, Denied):
                 yield from toolkit.wanted(route)
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            yield from toolkit._stats("runc", views.get(ContainerdLive).daemon_path.split(":"))
 
     def wanted(self, route: str) -> Iterator[Request]:
         """What a route's runtime and its configuration name, where the search for programs did not look."""

@@ -53,9 +53,18 @@ def status(node: Node) -> dict[str, Any]:
 
 
 def pod(
-    node: Node, command: list[str], *, handler: str = "", env: dict[str, str] | None = None, name: str = "probe"
+    node: Node,
+    command: list[str],
+    *,
+    handler: str = "",
+    env: dict[str, str] | None = None,
+    devices: tuple[str, ...] = (),
+    name: str = "probe",
 ) -> tuple[int, str]:
-    """Run a pod of one container on the host's network; return its exit code and its log, and remove it."""
+    """Run a pod of one container on the host's network; return its exit code and its log, and remove it.
+
+    `devices` are CDI devices by name, as a device plugin asks for them (from containerd 1.7.2).
+    """
     logs = f"/var/log/pods/{name}"
     node.run(f"mkdir -p {logs} && rm -f {logs}/main.log", check=True)
     network = encode((1, HOST_NETWORK))
@@ -74,6 +83,7 @@ def pod(
             *((6, encode((1, key), (2, value))) for key, value in (env or {}).items()),
             (11, "main.log"),
             (15, encode((2, encode((3, network))))),
+            *((17, encode((1, device))) for device in devices),
         )
         made = call(node, "CreateContainer", encode((1, identity), (2, container), (3, sandbox)))
         one = encode((1, bytes(made[1][0]).decode()))
