@@ -315,7 +315,9 @@ def spec_current(cdi: Cdi, driver: Driver, mend: Remedies) -> Answer:
                     expected="a spec of today's driver, files and devices",
                     where=Where(spec.path, stale[0].line),
                     evidence=tuple(Evidence(str(Where(spec.path, one.line)), one.text) for one in stale[1:8]),
-                    remedy=mend.cdi.generate(spec.path),
+                    remedy=mend.cdi.generate(
+                        spec.path, lacking=next((one.program for one in stale if one.program), None)
+                    ),
                 )
         return passed(f"{', '.join(in_force)}: every path is there{of_driver(list(in_force.values()))}")
 

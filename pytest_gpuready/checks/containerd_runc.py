@@ -42,10 +42,11 @@ def runc(
             remedy=mend.toolkit.runc(),
         )
     )
-    return {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
+    answers = {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
+    return {route: answer for route, answer in answers.items() if answer is not None}
 
 
-def _answer(route: str, plain: Outcome, toolkit: Toolkit, config: ContainerdConfig) -> Outcome:
+def _answer(route: str, plain: Outcome, toolkit: Toolkit, config: ContainerdConfig) -> Outcome | None:
     if plain.status == "pass":
         return plain
     with contextlib.suppress(Undetermined, NotApplicable, Denied):
@@ -53,6 +54,8 @@ def _answer(route: str, plain: Outcome, toolkit: Toolkit, config: ContainerdConf
             found = toolkit.low_level(route)
             if found is not None:
                 return passed(f"nvidia-container-runtime starts {found}")
+            if toolkit.elsewhere("runc"):
+                return None  # toolkit.low-level-runtime says what to write where
         default = config.default_handler if route == "cri-cdi" else None
         if default is not None and default.binary_name and not default.is_nvidia:
             return passed(f"the default handler {default.name} starts {default.binary_name}")

@@ -81,7 +81,7 @@ def library_present(
     if not driver.libraries and _nothing_installed(driver):
         raise Consequence("driver.module-loaded")
     for route in ROUTES:
-        if _root_is_gone(route, toolkit):
+        if _root_is_gone(route, driver, toolkit):
             continue  # toolkit.config-valid says so
         kinds = _places(route, driver, ctr, toolkit)
         if kinds not in answers:
@@ -99,9 +99,10 @@ def _nothing_installed(driver: Driver) -> bool:
     return False
 
 
-def _root_is_gone(route: str, toolkit: Toolkit) -> bool:
+def _root_is_gone(route: str, driver: Driver, toolkit: Toolkit) -> bool:
     """The runtime's configuration names a driver root that is not there."""
-    if route not in ("ctr-runtime", "cri-handler", "cri-default"):
+    operators = any(library.kind == "operator" for library in driver.libraries)
+    if operators or route not in ("ctr-runtime", "cri-handler", "cri-default"):
         return False
     with contextlib.suppress(Undetermined, Denied, NotApplicable):
         root = toolkit.config_for(route).text("nvidia-container-cli", "root")
@@ -195,7 +196,7 @@ def versions_match(driver: Driver, ctr: Ctr, toolkit: Toolkit, mend: Remedies) -
     for route in ROUTES:
         kinds = _places(route, driver, ctr, toolkit)
         found = [library for library in (driver.library(name, kinds) for name in NAMES) if library is not None]
-        if found and not _root_is_gone(route, toolkit):
+        if found and not _root_is_gone(route, driver, toolkit):
             by_route[route] = _versions(found, module, driver, mend)
     return by_route or unknown("no library was found to compare")
 

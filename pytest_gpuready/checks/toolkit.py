@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.checks.toolkit_config import problems
-from pytest_gpuready.checks.toolkit_routes import by_route
+from pytest_gpuready.checks.toolkit_routes import by_route, handlers_trouble
 from pytest_gpuready.model import (
     Answer,
     Consequence,
-    Denied,
     Evidence,
-    NotApplicable,
     Outcome,
     Remedy,
     Undetermined,
@@ -237,18 +235,11 @@ def runtime_works(toolkit: Toolkit, handler_binary: HandlerBinary, mend: Remedie
 
     def judge(route: str) -> Outcome:
         outcome = _works(toolkit, route, mend)
-        if outcome.status == "fail" and route.startswith("cri-") and _handlers_trouble(handler_binary):
+        if outcome.status == "fail" and route.startswith("cri-") and handlers_trouble(handler_binary):
             return not_applicable("the daemon cannot execute it: containerd.handler-binary says why")
         return outcome
 
     return by_route(judge)
-
-
-def _handlers_trouble(handler_binary: HandlerBinary) -> bool:
-    """The program is there and cannot be executed, which is what containerd.handler-binary finds."""
-    with contextlib.suppress(Undetermined, Denied, NotApplicable):
-        return handler_binary.trouble is not None
-    return False
 
 
 def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
@@ -325,7 +316,7 @@ def low_level_runtime(toolkit: Toolkit, containerd_live: ContainerdLive, mend: R
         found = toolkit.low_level(route)
         if found is not None:
             return passed(f"{found} (of {', '.join(names)})")
-        if "runc" in names:
+        if "runc" in names and not toolkit.elsewhere("runc"):
             raise Consequence("containerd.runc")
         config = toolkit.config_for(route)
         folders = ", ".join(toolkit.folders(route))

@@ -14,6 +14,7 @@ from pytest_gpuready.remedies.edits import (
     Workshop,
     append,
     comment_out,
+    flat,
     on_line,
     set_value,
     table_end,
@@ -157,6 +158,11 @@ class FileRemedies(ServiceRemedies):
                 for words, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
                     if shop.prove(changes, goal):
                         return self._remedy(shop, changes, f"{words}, then restart containerd.")
+            for words, changes in self._larger_proposals(shop, where):
+                if shop.prove(changes[-1:], _alive):
+                    commands = [f"{self._sudo}{self._command(change)}" for change in changes]
+                    edits = (shop.edit(changes[-1]),)
+                    return Remedy(f"{words}, then restart containerd.", (*commands, *self._restart_only()), edits)
         return self._fresh(error.text if error is not None else "")
 
     def _error_proposals(
@@ -168,6 +174,11 @@ class FileRemedies(ServiceRemedies):
             return
         lines = old.decode("utf-8", "replace").split("\n")
         text = lines[line - 1] if line <= len(lines) else ""
+        for mark in ('"', "'"):
+            script = f"s/][[:space:]]*$/{mark}]/"
+            change = on_line(path, old, line, script, lambda t, mark=mark: re.sub(r"\][ \t\r]*$", f"{mark}]", t))
+            if change is not None:
+                yield f"Close the string in line {line} of {path}", [change]
         for ending in ("]", '"', "'", '"]', "']", "]]"):
             change = on_line(path, old, line, f"s/$/{ending}/", f"{{}}{ending}".format)
             if change is not None:
@@ -202,6 +213,28 @@ class FileRemedies(ServiceRemedies):
             if change is not None:
                 span = f"line {first}" if first == last else f"lines {first} to {last}"
                 yield f"Comment out {span} of {path}", [change]
+
+    def _larger_proposals(self, shop: Workshop, where: Where) -> Iterator[tuple[str, list[Change]]]:
+        """Comment out line after line that does not load; take a drop-in out of the way. The last change has it all."""
+        path, line, text = where.path, where.line, shop.text(where.path)
+        changes: list[Change] = []
+        for _ in range(6):
+            if text is None or line is None:
+                break
+            lines = text.decode("utf-8", "replace").split("\n")
+            header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
+            change = comment_out(path, text, line, table_end(text, line) if header else line)
+            if change is None:
+                break
+            changes.append(change)
+            after, text = shop.after([change]), change.new
+            if after is None or after.loads or after.error is None or after.error.path != path:
+                yield f"Comment out what does not load in {path}", changes
+                break
+            line = after.error.line
+        if path != self.config.path:
+            aside = f"mv {quote(path)} {quote(f'{path}.broken')}"
+            yield f"Take {path} out of the way, which does not load (it is kept as .broken)", [Change(path, b"", aside)]
 
     def _fresh(self, why: str) -> Remedy:
         """Nothing small mends it: containerd's own default, the old file kept beside it."""
@@ -249,8 +282,23 @@ class FileRemedies(ServiceRemedies):
         generated = self._generated()
         if generated is not None:
             return generated
-        shop = self._workshop(_about_runtimes)
-        default = self.config.loaded.default_runtime or "runc"
+        loaded = self.config.loaded
+        # The settings of a plugin that fails are not there before; what is there is not to change.
+        gone = not any(key.startswith(_CRI_SETTINGS[1:]) for key, _ in flat(loaded.effective))
+        shop = self._workshop(lambda key: _about_runtimes(key) or (gone and key.startswith(_CRI_SETTINGS[1:])))
+        default = loaded.default_runtime or "runc"
+        if default != "runc" and default not in loaded.handlers:
+            back = [
+                [change]
+                for path, old in self._texts(shop)
+                for number, line in enumerate(old.decode("utf-8", "replace").split("\n"), 1)
+                if re.match(r"\s*[\"']?default_runtime_name[\"']?\s*=", line)
+                and (change := set_value(path, old, number, toml_string("runc"))) is not None
+            ]
+            found = shop.first(back, lambda after: after.cri_enabled and after.default_runtime == "runc")
+            if found is not None:
+                words = f"No handler is called {default}: make runc the default handler again, then restart containerd."
+                return self._remedy(shop, found, words)
         proposals = [
             [append(path, old, handler_table(PLUGIN_TABLES[version], default, None, systemd=self._systemd_cgroup))]
             for path, old in self._texts(shop)

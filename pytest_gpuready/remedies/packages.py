@@ -136,7 +136,9 @@ class PackageRemedies:
         """Install a package of the distribution's anew, since a file of it is gone."""
         manager = self._manager()
         if manager not in _REINSTALL:
-            return Remedy(f"{name} is installed and a file of it is gone: install it anew by the means that built the node.")
+            return Remedy(
+                f"{name} is installed and a file of it is gone: install it anew by the means that built the node."
+            )
         command = f"{self.sudo}{_REINSTALL[manager].format(quote(name))}"
         return self._finished(manager, f"{name} is installed and a file of it is gone: install it anew.", (command,))
 

@@ -108,6 +108,13 @@ class ToolkitRemedies:
     def runc(self) -> Remedy:
         """There is no runc for the daemon."""
         live, packages = self.views.get(ContainerdLive), PackageRemedies(self.views)
+        lying = self.views.get(Toolkit).elsewhere("runc")
+        with contextlib.suppress(Undetermined, Denied):
+            if lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
+                return Remedy(
+                    f"{lying} is there: let the daemon's PATH lead to it.",
+                    (f"{self.sudo}ln -s {quote(lying)} /usr/local/bin/runc",),
+                )
         with contextlib.suppress(Undetermined, Denied):
             if live.flavour.embedded:
                 return Remedy(

@@ -40,6 +40,7 @@ RAMDISK: tuple[str, ...] = ("update-initramfs", "dracut", "mkinitcpio")
 def _places_of(program: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{program}" for folder in ("/usr/sbin", "/sbin", "/usr/bin"))
 
+
 DEVICES = file("/proc/devices")
 SECURE_BOOT = file("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", limit=64)
 SOC_FAMILY = file("/sys/devices/soc0/family")

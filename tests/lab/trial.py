@@ -183,12 +183,18 @@ def runs(node: Node, route: str) -> str:
 
 def state(node: Node) -> dict[str, str]:
     """The administrator's settings: every file below /etc by its sum, and what containerd makes of its own."""
-    sums = node.run("find /etc -xdev \\( -type f -o -type l \\) ! -name '*-' ! -name mtab -exec sha256sum {} + 2>/dev/null").stdout
+    sums = node.run(
+        "find /etc -xdev \\( -type f -o -type l \\) ! -name '*-' ! -name mtab -exec sha256sum {} + 2>/dev/null"
+    ).stdout
     found = {line[66:]: line[:64] for line in sums.splitlines()}
-    found["site lines"] = "\n".join(sorted(node.run("grep -rshF site /etc/containerd /etc/nvidia-container-runtime").stdout.splitlines()))
+    found["site lines"] = "\n".join(
+        sorted(node.run("grep -rshF site /etc/containerd /etc/nvidia-container-runtime").stdout.splitlines())
+    )
     arguments = node.run("systemctl show -P ExecStart containerd").stdout
     config = re.search(r"--config (\S+)", arguments)
-    dump = node.run(f"containerd {f'--config {shlex.quote(config[1])} ' if config else ''}config dump 2>/dev/null").stdout
+    dump = node.run(
+        f"containerd {f'--config {shlex.quote(config[1])} ' if config else ''}config dump 2>/dev/null"
+    ).stdout
     if dump:
         for key, value in _leaves(loads(dump.encode(), Dialect.V1).root):
             found[f"setting {key}"] = value

@@ -12,7 +12,17 @@ from tests.lab.faults.model import GENERATIONS, ROUTES, Fault
 
 __all__ = ["ALL_FAULTS", "GENERATIONS", "ROUTES", "Fault", "cases", "named"]
 
-FAMILIES = ("node", "driver", "driver_libraries", "toolkit", "containerd", "containerd_files", "cdi", "kubernetes", "pairs")
+FAMILIES = (
+    "node",
+    "driver",
+    "driver_libraries",
+    "toolkit",
+    "containerd",
+    "containerd_files",
+    "cdi",
+    "kubernetes",
+    "pairs",
+)
 
 ALL_FAULTS: tuple[Fault, ...] = tuple(
     fault for family in FAMILIES for fault in importlib.import_module(f"tests.lab.faults.{family}").FAULTS

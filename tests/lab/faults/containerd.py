@@ -34,6 +34,7 @@ FAULTS = (
         "A handler written into config.toml, as nvidia-ctk up to 1.17 does, and no restart.",
         "never_configured; restart; handler $PLUGIN >>$CONFIG",
         ("containerd.restarted",),
+        changes="timeouts",  # the drop-in with them is imported no more
         spares=("ctr-gpus",),
     ),
     Fault(

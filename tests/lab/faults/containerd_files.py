@@ -43,6 +43,7 @@ FAULTS = (
         "in_place; handler $PLUGIN >>$CONFIG; try_restart",
         ("containerd.config-loads",),
         where=f"{CONFIG}:runtimes.nvidia",
+        changes="timeouts",  # in_place takes the imports away, and with them a drop-in
         fast=True,
     ),
     Fault(
@@ -55,7 +56,7 @@ FAULTS = (
     Fault(
         "literal-import-missing",
         "imports names a file that is not there (catalogue row 48).",
-        "sed -i 's|^imports = .*|imports = [\"/etc/containerd/conf.d/*.toml\", \"/etc/containerd/mirrors.toml\"]|' $CONFIG;"
+        'sed -i \'s|^imports = .*|imports = ["/etc/containerd/conf.d/*.toml", "/etc/containerd/mirrors.toml"]|\' $CONFIG;'
         " try_restart",
         ("containerd.config-loads",),
         where=f"{CONFIG}:imports",
@@ -212,8 +213,8 @@ FAULTS = (
         "rm -r /etc/containerd/conf.d; { printf 'disabled_plugins = [\"cri\"]\\nversion = 1\\n';"
         " printf '[plugins.cri.containerd.runtimes.nvidia]\\n  runtime_type = \"io.containerd.runc.v2\"\\n';"
         " printf '[plugins.cri.containerd.runtimes.nvidia.options]\\n';"
-        " printf '  BinaryName = \"/usr/bin/nvidia-container-runtime\"\\n"
-        "  Runtime = \"/usr/bin/nvidia-container-runtime\"\\n'; } >$CONFIG; restart",
+        ' printf \'  BinaryName = "/usr/bin/nvidia-container-runtime"\\n'
+        '  Runtime = "/usr/bin/nvidia-container-runtime"\\n\'; } >$CONFIG; restart',
         ("containerd.cri-enabled",),
         then=(("containerd.cri-enabled",),),
         spares=("ctr-gpus",),

@@ -47,7 +47,7 @@ FAULTS = (
         "kubelet-uses-another-containerd",
         "A second containerd runs for the kubelet, and nvidia-ctk configured the first (toolkit#982).",
         "containerd config default | sed 's|/run/containerd/|/run/second/|; s|/var/lib/containerd|/var/lib/containerd/second|;"
-        " s|= .*/run/containerd.$|= \"/run/second\"|' >/etc/containerd/second.toml;"
+        ' s|= .*/run/containerd.$|= "/run/second"|\' >/etc/containerd/second.toml;'
         " sed -i '/^imports/d' /etc/containerd/second.toml; mkdir -p /run/second;"
         " systemd-run --unit=second /usr/bin/containerd --config /etc/containerd/second.toml"
         " --address /run/second/containerd.sock --state /run/second --root /var/lib/containerd/second; sleep 1;"
@@ -65,7 +65,7 @@ FAULTS = (
     Fault(
         "device-plugin-not-registered",
         "No device plugin has registered (catalogue row 5).",
-        "printf '{\"Data\":{\"PodDeviceEntries\":null,\"RegisteredDevices\":{}},\"Checksum\":1}'"
+        'printf \'{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}\''
         " >/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint",
         ("kubernetes.allocatable",),
         before=JOINED,
@@ -78,7 +78,7 @@ FAULTS = (
     Fault(
         "device-plugin-offers-none",
         "nvidia.com/gpu is 0: the plugin ran without the nvidia runtime (catalogue row 5).",
-        "printf '{\"Data\":{\"PodDeviceEntries\":null,\"RegisteredDevices\":{\"nvidia.com/gpu\":[]}},\"Checksum\":1}'"
+        'printf \'{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"nvidia.com/gpu":[]}},"Checksum":1}\''
         " >/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint",
         ("kubernetes.allocatable",),
         before=JOINED,

@@ -68,7 +68,7 @@ FAULTS = (
         "hidden-runtime-type-behind-a-missing-import",
         "The file that is not there hides that the handler has no runtime_type.",
         "sed -i '/runtimes.nvidia\\]/,$ { /runtime_type/d }' $DROPIN;"
-        " sed -i 's|^imports = .*|imports = [\"/etc/containerd/conf.d/*.toml\", \"/etc/containerd/gone.toml\"]|' $CONFIG;"
+        ' sed -i \'s|^imports = .*|imports = ["/etc/containerd/conf.d/*.toml", "/etc/containerd/gone.toml"]|\' $CONFIG;'
         " try_restart",
         ("containerd.config-loads",),
         then=(("containerd.handler-runtime-type",),),

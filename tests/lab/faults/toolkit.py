@@ -141,7 +141,7 @@ FAULTS = (
     Fault(
         "config-ldconfig-not-host-relative",
         "ldconfig without its @: the runtime refuses the file (catalogue row 50).",
-        "sed -i 's|\"@/sbin/ldconfig\"|\"/sbin/ldconfig\"|' $TOOLKIT",
+        'sed -i \'s|"@/sbin/ldconfig"|"/sbin/ldconfig"|\' $TOOLKIT',
         ("toolkit.config-valid",),
         blocks=("toolkit.runtime-works", "toolkit.low-level-runtime", "toolkit.hook"),
         spares=("ctr-gpus",),
@@ -240,7 +240,7 @@ FAULTS = (
     Fault(
         "config-ldconfig-elsewhere",
         "ldconfig names a file of another distribution (legacy mode runs it).",
-        "sed -i 's|\"@/sbin/ldconfig\"|\"@/usr/local/sbin/ldconfig\"|' $TOOLKIT",
+        'sed -i \'s|"@/sbin/ldconfig"|"@/usr/local/sbin/ldconfig"|\' $TOOLKIT',
         ("toolkit.config-valid",),
         before=LEGACY,
         spares=("ctr-gpus",),
