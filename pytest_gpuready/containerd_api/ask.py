@@ -134,6 +134,37 @@ none ok
 """
 """``sh -c SNIPPET sh CLIENT SOCKET info|- (PATH BODY SECONDS)...``: a body is octal escapes, printf makes it bytes."""
 
+ONLY_WITH_UUID: Final = r"""
+r=
+case $1 in
+  /run/containerd/containerd.sock|/var/run/containerd/containerd.sock) r=/var/lib/containerd ;;
+  /run/k3s/containerd/containerd.sock) r='/var/lib/rancher/k3s/agent/containerd
+    /var/lib/rancher/rke2/agent/containerd' ;;
+  /run/k0s/containerd.sock) r=/var/lib/k0s/containerd ;;
+  /var/snap/microk8s/common/run/containerd.sock) r=/var/snap/microk8s/common/var/lib/containerd ;;
+esac
+u=
+for d in $r; do
+  for f in "$d"/*introspection*/uuid; do [ ! -e "$f" ] || u=$f; done
+done
+if [ -z "$u" ]; then
+  s=$1 i=$2 k=$(($# / 3)); shift 2
+  while [ "$k" -gt 0 ]; do
+    case $1 in
+      *.Introspection/Server) ;;
+      *) set -- "$@" "$1" "$2" "$3" ;;
+    esac
+    shift 3; k=$((k - 1))
+  done
+  set -- "$s" "$i" "$@"
+fi
+"""
+"""Before `SNIPPET`, with ``SOCKET info|- (PATH BODY SECONDS)...``: drops the call ``Server`` where it would write.
+
+A daemon that is asked for it makes its uuid file if it has none yet (ctd v1.6.20:services/introspection/local.go
+getUUID), so it is asked only where that file is in the usual root of the daemon at that socket.
+"""
+
 _PATH: Final = re.compile(r"/[A-Za-z0-9_.]+/[A-Za-z0-9_]+")
 
 

@@ -108,6 +108,11 @@ class PackageRemedies:
             install = install if ready and self._has_family() else f"{self.sudo}apt-get update && {install}"
         origin = "" if ready else " from NVIDIA's repository, which is set up first"
         summary = f"Install {' and '.join(names)}{origin}."
+        if manager == "dnf" and not ready:
+            # dnf5's and dnf-plugins-core's own words (their manual pages); the commands shown need neither.
+            add = f"{self.sudo}dnf config-manager"
+            new, old = f"{add} addrepo --from-repofile={_RPM_REPO}", f"{add} --add-repo {_RPM_REPO}"
+            summary += f" The same by dnf 5: {new}; by dnf 4: {old}."
         return self._finished(manager, summary, (*commands, install))
 
     def program(self, name: str, *others: str) -> Remedy:

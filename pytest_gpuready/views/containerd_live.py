@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.toml import TomlError, loads
 from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
-from pytest_gpuready.containerd_api.ask import CLIENT, SNIPPET, ask_command
+from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SHORT, Request, run, script
@@ -43,7 +43,7 @@ def api(socket: str) -> Request:
     """Version, Server and CRI Status of the daemon behind a socket, by curl, python3 or crictl."""
     # The client travels in the script's text, not among its arguments: those are the fact's key.
     _, _, _, _, _, *arguments = ask_command(socket)
-    body = f'set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
+    body = f'{ONLY_WITH_UUID}set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
     return script("containerd API", body, *arguments, timeout=6, limit=4 * 1024 * 1024)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -243,3 +244,24 @@ def test_a_body_is_hex_and_fits_in_a_frame(body: str) -> None:
 
 def test_a_head_alone_is_read() -> None:
     assert parse_transcript(b"via=none\nsocket=denied\n").socket == "denied"
+
+
+def test_server_is_asked_only_where_the_daemon_has_its_uuid(tmp_path: Path) -> None:
+    """Asked for the first time, containerd writes the file: looking would change the node."""
+
+    def calls(socket: str) -> list[str]:
+        text = ask.ONLY_WITH_UUID.replace("/var/lib/containerd", str(tmp_path)) + 'printf "%s\\n" "$@"'
+        arguments = ask.ask_command(socket)[5:]
+        done = subprocess.run(["sh", "-c", text, "sh", *arguments], check=True, capture_output=True, text=True)
+        told = done.stdout.splitlines()
+        assert told[:2] == list(arguments[:2])
+        return told[2::3]
+
+    usual = "/run/containerd/containerd.sock"
+    rest = [ask.VERSION_PATH, ask.STATUS_PATH]
+    assert calls(usual) == rest
+    (tmp_path / "io.containerd.grpc.v1.introspection").mkdir()
+    (tmp_path / "io.containerd.grpc.v1.introspection/uuid").touch()
+    assert calls(usual) == [ask.VERSION_PATH, ask.SERVER_PATH, ask.STATUS_PATH]
+    assert calls("/run/site/containerd.sock") == rest
+    assert calls("/run/k3s/containerd/containerd.sock") == rest

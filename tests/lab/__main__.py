@@ -1,6 +1,8 @@
 """``python -m tests.lab``: nodes for people. Run it from the root of the repository, as root.
 
-up [1.6|1.7|2.x] [--bare | --broken]   boot a node that stays, and say how to reach it
+up [1.6|1.7|2.x] [--bare | --broken | --kind KIND] [--like fedora]
+                                       boot a node that stays, and say how to reach it
+kinds                                  the kinds of healthy nodes: routes, generations, what each is
 list                                   the nodes there are
 down [NAME …]                          end nodes; all that stay if none is named
 trees                                  make what nodes boot from, and say which containerd each generation has
@@ -12,7 +14,7 @@ import argparse
 import sys
 import time
 
-from tests.lab import base, hardware, node
+from tests.lab import base, hardware, healthy, node
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,6 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     kind.add_argument(
         "--broken", action="store_true", help="healthy, but for the handler: containerd never got its drop-in"
     )
+    kind.add_argument("--kind", choices=list(healthy.KINDS), help="of healthy nodes; see `kinds`", metavar="KIND")
+    up.add_argument("--like", default="debian", choices=list(base.DISTRIBUTIONS), help="what its packages are like")
+    commands.add_parser("kinds", help="the kinds of healthy nodes")
     commands.add_parser("list", help="the nodes there are")
     down = commands.add_parser("down", help="end nodes")
     down.add_argument("names", nargs="*", metavar="NAME", help="default: all that `up` left")
@@ -36,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     try:
         if options.command == "up":
-            _up(options.generation, bare=options.bare, broken=options.broken)
+            _up(options)
+        elif options.command == "kinds":
+            _kinds()
         elif options.command == "down":
             return _down(options.names)
         elif options.command == "trees":
@@ -49,13 +56,27 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _up(generation: str, *, bare: bool, broken: bool) -> None:
-    one = node.Node(generation, ready=not bare, detached=True).start()
-    if broken:
+def _up(options: argparse.Namespace) -> None:
+    kind = healthy.KINDS.get(options.kind or "")
+    if kind is not None and options.generation not in kind.generations:
+        raise base.Unavailable(f"{kind.name} is a kind of containerd {', '.join(kind.generations)}")
+    like = kind.distribution if kind is not None and kind.distribution != "debian" else options.like
+    one = node.Node(options.generation, ready=not options.bare, detached=True, distribution=like).start()
+    if options.broken:
         hardware.break_handler(one)
+    if kind is not None:
+        kind.prepare(one)
     print(f"{one.name}  containerd {one.containerd_version}  {one.ssh_spec}")
     print(f"ssh -F {one.ssh_config} root@{one.address}")
     print(f"pytest --gpuready --hosts {one.ssh_spec} --ssh-config {one.ssh_config}")
+
+
+def _kinds() -> None:
+    for kind in healthy.KINDS.values():
+        asked = " (asked for)" if kind.asked else ""
+        print(
+            f"{kind.name}  {', '.join(kind.routes)}{asked}  {', '.join(kind.generations)}\n    {healthy.describe(kind)}"
+        )
 
 
 def _list() -> None:

@@ -7,6 +7,8 @@ A node's root file system is an overlay over a stack of read-only layers::
     lab           the lab's own: users, keys, masked units, the package repository with the toolkit stand-ins
     ready-G       what a healthy node has: the toolkit installed and configured, the driver's files
 
+A node that is like Fedora has a base tree of its own, with rpm and dnf, and its layer ``lab`` is without apt and dpkg.
+
 Only Debian's archive is needed. The host's apt configuration is read for the mirror, never written; downloads use
 private apt directories. A layer's directory name holds a digest of what it was made from, so a changed recipe makes a
 new one. Layers are made under a lock, in a directory of another name, and renamed when whole.
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import packages
+from tests.lab import packages, rpms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,9 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "busybox-static"),
 )
 """In the base tree. No python: a node needs none."""
+
+DISTRIBUTIONS: dict[str, tuple[str, ...]] = {"debian": (), "fedora": ("dnf", "rpm", "createrepo-c")}
+"""What a node is like, and what its base tree has more. dnf needs python, as it does on Fedora."""
 
 PROGRAMS = {
     "debootstrap": "debootstrap",
@@ -139,17 +144,17 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
-def tree(generation: str, *, ready: bool = True) -> Tree:
+def tree(generation: str, *, ready: bool = True, distribution: str = "debian") -> Tree:
     """Return the layers for a node of this generation, making what the cache lacks.
 
     Raises:
         Unavailable: a package could not be had, or a step failed; the text has the step's last lines.
     """
     with locked():
-        base = _base()
+        base = _base(distribution)
         containerd = _containerd(base, generation)
         layers: tuple[Path, ...] = (base, containerd)
-        layers += (_lab(layers, generation),)
+        layers += (_lab(layers, generation, distribution),)
         if ready:
             layers += (_ready(layers, generation),)
         for layer in layers:
@@ -194,14 +199,15 @@ def _staged(final: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _base() -> Path:
+def _base(distribution: str = "debian") -> Path:
     """Bootstrap the base tree: the slow step, done once for all generations."""
-    key = digest("base 1", mirror(), os.uname().machine, *PACKAGES)
+    wanted_packages = (*PACKAGES, *DISTRIBUTIONS[distribution])
+    key = digest("base 1", mirror(), os.uname().machine, *wanted_packages)
     final = cache() / f"base-{key}"
     if final.exists():
         return final
     place = _half_made(final)
-    wanted = f"--include={','.join(PACKAGES)}"
+    wanted = f"--include={','.join(wanted_packages)}"
     if shutil.which("mmdebstrap"):  # the same tree in two thirds of the time
         source = f"deb {mirror()} bookworm main"
         how = ("--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io", wanted)
@@ -281,10 +287,12 @@ def _containerd(base: Path, generation: str) -> Path:
         return _layer(final, (base,), script, files)
 
 
-def _lab(lowers: tuple[Path, ...], generation: str) -> Path:
+def _lab(lowers: tuple[Path, ...], generation: str, distribution: str) -> Path:
     """Make the lab's own layer: users, keys, units, the repository of stand-in packages."""
     public = identity().with_suffix(".pub").read_text()
     script = (HERE / "prepare.sh").read_text()
+    if distribution == "fedora":
+        script += (HERE / "fedora.sh").read_text()
     key = digest("lab 1", *(layer.name for layer in lowers), public, script, packages.fingerprint())
     final = cache() / f"lab-{generation}-{key}"
     if final.exists():
@@ -292,6 +300,8 @@ def _lab(lowers: tuple[Path, ...], generation: str) -> Path:
     with _staged(final) as files:
         try:
             packages.lay_out(files, base=lowers[0])
+            if distribution == "fedora":
+                rpms.lay_out(files)
         except subprocess.CalledProcessError as error:
             raise Unavailable(f"the stand-ins could not be made: {error}\n{error.stderr}") from error
         (files / packages.SHARE / "authorized_keys").write_text(public)

@@ -22,16 +22,17 @@ class Lab:
         self._shared: dict[str, Node] = {}
         self._changed: set[str] = set()
 
-    def shared(self, generation: str, *, changes: bool) -> Node:
+    def shared(self, generation: str, *, changes: bool, distribution: str = "debian") -> Node:
         """Return the run's node of this generation, as it is after a boot; say whether it will be changed."""
-        if generation not in self._shared:
-            self._shared[generation] = start(generation)
-        elif generation in self._changed:
-            self._changed.discard(generation)
-            self._shared[generation].reset()
+        key = f"{distribution} {generation}"
+        if key not in self._shared:
+            self._shared[key] = start(generation, distribution=distribution)
+        elif key in self._changed:
+            self._changed.discard(key)
+            self._shared[key].reset()
         if changes:
-            self._changed.add(generation)
-        return self._shared[generation]
+            self._changed.add(key)
+        return self._shared[key]
 
     def stop(self) -> None:
         """End the shared nodes."""
@@ -39,10 +40,10 @@ class Lab:
             node.stop()
 
 
-def start(generation: str, *, ready: bool = True, hostname: str = "") -> Node:
+def start(generation: str, *, ready: bool = True, hostname: str = "", distribution: str = "debian") -> Node:
     """Start a node, or skip the test where this generation cannot be had."""
     try:
-        return Node(generation, ready=ready, hostname=hostname).start()
+        return Node(generation, ready=ready, hostname=hostname, distribution=distribution).start()
     except base.Unavailable as reason:
         pytest.skip(f"containerd {generation}: {reason}")
 
@@ -84,8 +85,8 @@ def new_node(lab: Lab) -> Iterator[NewNode]:
     assert lab
     made: list[Node] = []
 
-    def make(generation: str, *, ready: bool = True, hostname: str = "") -> Node:
-        made.append(start(generation, ready=ready, hostname=hostname))
+    def make(generation: str, *, ready: bool = True, hostname: str = "", distribution: str = "debian") -> Node:
+        made.append(start(generation, ready=ready, hostname=hostname, distribution=distribution))
         return made[-1]
 
     yield make

@@ -6,6 +6,7 @@ Messages are written by field number, from the CRI's api.proto (runtime.v1).
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.lab.node import Node
 
 SOCKET = "/run/containerd/containerd.sock"
+SPARE = "/usr/share/gpuready-lab/spare"
 HOST_NETWORK = 2  # NamespaceMode NODE: no CNI is needed
 EXITED = 2  # ContainerState
 
@@ -32,9 +34,10 @@ def call(node: Node, method: str, request: bytes = b"", socket: str = SOCKET) ->
     """
     frame = b"\0" + len(request).to_bytes(4, "big") + request
     curl = (
-        f"base64 -d | curl -sS --http2-prior-knowledge --unix-socket {socket} -X POST -m 30"
+        # Nodes without curl keep theirs aside for the tests.
+        f"base64 -d | PATH=$PATH:{SPARE} curl -sS --http2-prior-knowledge --unix-socket {socket} -X POST -m 30"
         f" http://localhost/runtime.v1.RuntimeService/{method} -H 'content-type: application/grpc' -H 'te: trailers'"
-        " --data-binary @- -D /tmp/cri.headers -o - | base64 -w0; cat /tmp/cri.headers >&2"
+        " --data-binary @- -D /run/cri.headers -o - | base64 -w0; cat /run/cri.headers >&2"
     )
     done = node.run(curl, stdin=base64.b64encode(frame).decode())
     headers = dict(line.split(": ", 1) for line in done.stderr.splitlines() if ": " in line)
@@ -43,9 +46,9 @@ def call(node: Node, method: str, request: bytes = b"", socket: str = SOCKET) ->
     return decode(base64.b64decode(done.stdout)[5:])
 
 
-def status(node: Node) -> dict[str, Any]:
+def status(node: Node, socket: str = SOCKET) -> dict[str, Any]:
     """Return the configuration that the running daemon's CRI plugin has loaded (``crictl info``'s ``config``)."""
-    answer = call(node, "Status", encode((1, 1)))
+    answer = call(node, "Status", encode((1, 1)), socket)
     info = {bytes(one[1][0]).decode(): one[2][0] for one in map(decode, answer[2])}
     loaded = json.loads(info["config"])
     assert isinstance(loaded, dict)
@@ -58,12 +61,14 @@ def pod(
     *,
     handler: str = "",
     env: dict[str, str] | None = None,
-    devices: tuple[str, ...] = (),
     name: str = "probe",
+    devices: tuple[str, ...] = (),
+    socket: str = SOCKET,
+    cgroup_parent: str = "",
 ) -> tuple[int, str]:
     """Run a pod of one container on the host's network; return its exit code and its log, and remove it.
 
-    `devices` are CDI devices by name, as a device plugin asks for them (from containerd 1.7.2).
+    ``devices`` are CDI names, given as a pod's annotation: from containerd 1.7 on, where CDI is enabled.
     """
     logs = f"/var/log/pods/{name}"
     node.run(f"mkdir -p {logs} && rm -f {logs}/main.log", check=True)
@@ -71,9 +76,10 @@ def pod(
     sandbox = encode(
         (1, encode((1, name), (2, f"uid-{name}"), (3, "default"), (4, 0))),
         (3, logs),
-        (8, encode((2, encode((1, network))))),
+        (8, encode(*(((1, cgroup_parent),) if cgroup_parent else ()), (2, encode((1, network))))),
     )
-    answer = call(node, "RunPodSandbox", encode((1, sandbox), *(((2, handler),) if handler else ())))
+    ask = functools.partial(call, node, socket=socket)
+    answer = ask("RunPodSandbox", encode((1, sandbox), *(((2, handler),) if handler else ())))
     identity = bytes(answer[1][0]).decode()
     try:
         container = encode(
@@ -81,23 +87,24 @@ def pod(
             (2, encode((1, image.NAME))),
             *((3, word) for word in command),
             *((6, encode((1, key), (2, value))) for key, value in (env or {}).items()),
+            *((10, encode((1, "cdi.k8s.io/test"), (2, device))) for device in devices),
             (11, "main.log"),
             (15, encode((2, encode((3, network))))),
-            *((17, encode((1, device))) for device in devices),
         )
-        made = call(node, "CreateContainer", encode((1, identity), (2, container), (3, sandbox)))
+        made = ask("CreateContainer", encode((1, identity), (2, container), (3, sandbox)))
         one = encode((1, bytes(made[1][0]).decode()))
-        call(node, "StartContainer", one)
+        ask("StartContainer", one)
         state: dict[int, list[Any]] = {}
         end = time.monotonic() + 30
         while time.monotonic() < end and state.get(3) != [EXITED]:
-            state = decode(call(node, "ContainerStatus", one)[1][0])
+            state = decode(ask("ContainerStatus", one)[1][0])
             time.sleep(0.02)
         lines = node.read(f"{logs}/main.log").splitlines()
+        node.run(f"rm -r {logs}", check=True)
         return state.get(7, [0])[0], "\n".join(line.split(" ", 3)[3] for line in lines)
     finally:
-        call(node, "StopPodSandbox", encode((1, identity)))
-        call(node, "RemovePodSandbox", encode((1, identity)))
+        ask("StopPodSandbox", encode((1, identity)))
+        ask("RemovePodSandbox", encode((1, identity)))
 
 
 def encode(*fields: tuple[int, bytes | str | int]) -> bytes:

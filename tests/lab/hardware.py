@@ -29,6 +29,12 @@ def attach(node: Node) -> None:
     _script(node, "attach.sh")
 
 
+def bring_up(node: Node) -> None:
+    """Plug the GPUs in and load the driver, on a node that has it on disk and no toolkit yet."""
+    for verb in ("plug", "load nvidia", "load nvidia-uvm", "nodes"):
+        node.run(f"{DRIVER} {verb}", check=True)
+
+
 def make_ready(node: Node) -> None:
     """Turn a bare node (``Node(…, ready=False)``) into a healthy one, by the commands a user would type."""
     _script(node, "ready.sh")
@@ -56,6 +62,33 @@ def describe(node: Node, **values: str) -> None:
             node.run(drop, check=True)
             if value:
                 node.run(f"[ ! -e {path} ] || echo {shlex.quote(line)} >>{path}", check=True)
+
+
+def replug(node: Node, **values: str) -> None:
+    """Change the hardware as `describe` does, and bring the driver up on it anew: device nodes and the CDI spec too."""
+    describe(node, **values)
+    node.run(f"{DRIVER} unload; rm -rf /dev/nvidia*; systemctl stop nvidia-cdi-refresh.service", check=True)
+    attach(node)
+
+
+def uuids(node: Node) -> list[str]:
+    """The GPUs' UUIDs, by index."""
+    text = node.read("/usr/share/gpuready-lab/driver.txt")
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return [found[f"gpu{index}.uuid"] for index in range(int(found["gpus"]))]
+
+
+def listed(node: Node) -> int:
+    """How many GPUs the node has."""
+    return len(uuids(node))
+
+
+def forget_repository(node: Node) -> None:
+    """Take NVIDIA's repository from a node, with what the package manager knows of it, as before it was set up."""
+    if node.distribution == "fedora":
+        node.run("rm /etc/yum.repos.d/nvidia-container-toolkit.repo && dnf clean all", check=True)
+    else:
+        node.run("rm /etc/apt/sources.list.d/nvidia-container-toolkit.list && apt-get update", check=True)
 
 
 def _script(node: Node, name: str) -> None:

@@ -10,16 +10,26 @@ from pytest_gpuready.node.transport import Options
 from pytest_gpuready.runner import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_gpuready.report.model import Finding, NodeReport
     from tests.lab.node import Node
 
 
-def judged(node: Node, *, routes: tuple[str, ...] = (), sudo: bool = False, spec: str | None = None) -> NodeReport:
-    """The report on a node, over SSH."""
+def judged(
+    node: Node,
+    *,
+    routes: tuple[str, ...] = (),
+    sudo: bool = False,
+    spec: str | None = None,
+    settings: Settings | None = None,
+    ssh_config: Path | None = None,
+) -> NodeReport:
+    """The report on a node, over SSH; `settings` are in the place of `routes`, the rest in that of the node's own."""
     runner = Runner(
         [parse(spec or node.ssh_spec)],
-        Settings(routes=routes),
-        Options(ssh_config=str(node.ssh_config), sudo=sudo),
+        settings or Settings(routes=routes),
+        Options(ssh_config=str(ssh_config or node.ssh_config), sudo=sudo),
         timeout=60,
     )
     return runner.run().nodes[0]

@@ -71,11 +71,21 @@ class Node:
         ready: with a driver, GPUs and a configured toolkit; else a machine with containerd as Debian configures it.
         detached: it outlives this process, until `stop` or ``python -m tests.lab down``.
         hostname: what the node calls itself; default: its name in the lab.
+        distribution: what its packages are like: "debian" (apt) or "fedora" (dnf, an rpm database).
     """
 
-    def __init__(self, generation: str, *, ready: bool = True, detached: bool = False, hostname: str = "") -> None:
+    def __init__(
+        self,
+        generation: str,
+        *,
+        ready: bool = True,
+        detached: bool = False,
+        hostname: str = "",
+        distribution: str = "debian",
+    ) -> None:
         self.generation, self.ready, self.detached = generation, ready, detached
-        self.tree = base.tree(generation, ready=ready)
+        self.distribution = distribution
+        self.tree = base.tree(generation, ready=ready, distribution=distribution)
         self.number, self.folder = _claim()
         self.name = self.folder.name
         self.hostname = hostname or self.name
@@ -107,6 +117,15 @@ class Node:
     def known_hosts(self) -> Path:
         """A known_hosts file with the node's key."""
         return self.folder / "known_hosts"
+
+    @property
+    def supervisor(self) -> int:
+        """The pid of the process that holds the node: it sees the overlay's layers; 0 where the node is down."""
+        return self._supervisor.pid if self._supervisor else 0
+
+    def groups(self) -> list[Path]:
+        """The control groups that all of the node's processes are in."""
+        return _groups(self.folder)
 
     @property
     def pid(self) -> int:
@@ -154,7 +173,7 @@ class Node:
         if user != "root":
             shell = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *shell]
         done = subprocess.run(
-            [*self._enter("-m", "-u", "-i", "-n", "-p", "-C"), *environment, *shell],
+            [*self.enter(), *environment, *shell],
             check=False,
             capture_output=True,
             text=True,
@@ -207,6 +226,10 @@ class Node:
         with contextlib.suppress(OSError):
             return "\n".join((self.folder / "console").read_text(errors="replace").splitlines()[-20:])
         return ""
+
+    def enter(self) -> list[str]:
+        """The words before a command that make it run on the node."""
+        return self._enter("-m", "-u", "-i", "-n", "-p", "-C")
 
     def _enter(self, *namespaces: str) -> list[str]:
         return ["nsenter", "-t", str(self._init), *namespaces, "--"]
@@ -354,10 +377,7 @@ def take_down(folder: Path) -> None:
 
 def _take_down(folder: Path) -> None:
     """Do what boot.sh does at its end, for one that could not: end all that is in the node's control groups."""
-    groups = [
-        group for pattern in ("", "*/") for group in Path("/sys/fs/cgroup").glob(f"{pattern}gpuready-lab.{folder.name}")
-    ]
-    for group in groups:
+    for group in _groups(folder):
         for late in _until(10):
             pids = [pid for procs in group.rglob("cgroup.procs") for pid in procs.read_text().split()]
             if late or not pids:
@@ -369,6 +389,12 @@ def _take_down(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 os.rmdir(below)  # noqa: PTH106
     subprocess.run(["ip", "link", "delete", f"ve-{folder.name}"], check=False, capture_output=True)
+
+
+def _groups(folder: Path) -> list[Path]:
+    return [
+        group for pattern in ("", "*/") for group in Path("/sys/fs/cgroup").glob(f"{pattern}gpuready-lab.{folder.name}")
+    ]
 
 
 def _init_of(folder: Path) -> int:

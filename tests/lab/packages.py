@@ -35,6 +35,20 @@ class Package:
     postinst: str = ""
     relations: str = ""
 
+    def lay_out(self, root: Path) -> list[str]:
+        """Write the package's files below ``root``; return their paths, without the first slash."""
+        for target, source in self.files.items():
+            _copy(HERE / source, root / target, 0o755 if "/bin/" in target else 0o644)
+        for target, source in self.links.items():
+            (root / target).symlink_to(source)
+        if self.name == "libnvidia-container1":
+            folder = root / "usr/lib" / _output("gcc", "-print-multiarch")
+            folder.mkdir(parents=True)
+            empty = ("-shared", "-x", "c", "/dev/null", "-Wl,-soname,libnvidia-container.so.1")
+            _output("gcc", *empty, "-o", folder / "libnvidia-container.so.1.18.2")
+            (folder / "libnvidia-container.so.1").symlink_to("libnvidia-container.so.1.18.2")
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
 
 BASE_POSTINST = """#!/bin/sh
 set -e
@@ -80,7 +94,7 @@ PACKAGES = (
 def fingerprint() -> str:
     """Return a digest of all that `lay_out` works from."""
     files = [path for folder in (HERE, HERE.parent) for path in sorted(folder.glob("*")) if path.is_file()]
-    ours = [path for path in files if path.parent == HERE or path.name in {"packages.py", "image.py"}]
+    ours = [path for path in files if path.parent == HERE or path.name in {"packages.py", "image.py", "rpms.py"}]
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in ours)).hexdigest()
 
 
@@ -98,6 +112,7 @@ def lay_out(root: Path, base: Path) -> None:
     library = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror")
     _output("gcc", *library, "-Wl,-soname,libnvidia-ml.so.1", "-o", driver / "libnvidia-ml.so", HERE / "nvml.c")
     _output("gcc", *library, "-Wl,-soname,libcuda.so.1", "-o", driver / "libcuda.so", HERE / "cuda.c")
+    _output("gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", share / "kubelet", HERE / "kubelet.c")
     for name in ("nvidia", "nvidia-uvm", "nvidia-modeset"):
         _output("gcc", "-c", f'-DNAME="{name}"', "-o", driver / f"{name}.ko", HERE / "module.c")
     repository = share / "toolkit"
@@ -128,6 +143,7 @@ def _build(package: Package, repository: Path) -> None:
     """Make one .deb."""
     root = repository / f".{package.name}"
     control = root / "DEBIAN"
+    package.lay_out(root)
     control.mkdir(parents=True)
     (control / "control").write_text(
         f"Package: {package.name}\nVersion: {VERSION}\nArchitecture: {_architecture()}\n"
@@ -139,16 +155,6 @@ def _build(package: Package, repository: Path) -> None:
     if package.postinst:
         (control / "postinst").write_text(package.postinst)
         (control / "postinst").chmod(0o755)
-    for target, source in package.files.items():
-        _copy(HERE / source, root / target, 0o755 if "/bin/" in target else 0o644)
-    for target, source in package.links.items():
-        (root / target).symlink_to(source)
-    if package.name == "libnvidia-container1":
-        folder = root / "usr/lib" / _output("gcc", "-print-multiarch")
-        folder.mkdir(parents=True)
-        empty = ("-shared", "-x", "c", "/dev/null", "-Wl,-soname,libnvidia-container.so.1")
-        _output("gcc", *empty, "-o", folder / "libnvidia-container.so.1.18.2")
-        (folder / "libnvidia-container.so.1").symlink_to("libnvidia-container.so.1.18.2")
     _output("dpkg-deb", "--root-owner-group", "-Znone", "--build", root, repository / f"{package.name}_{VERSION}.deb")
     shutil.rmtree(root)
 

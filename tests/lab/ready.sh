@@ -4,7 +4,11 @@
 # The driver, as its installer leaves it.
 /usr/share/gpuready-lab/driver install
 
-apt-get install -y nvidia-container-toolkit
+if command -v apt-get >/dev/null; then
+    apt-get install -y nvidia-container-toolkit
+else
+    dnf install -y nvidia-container-toolkit
+fi
 # The real programs, where GPUREADY_LAB_TOOLKIT gave some. They read the CDI spec; NVML's stand-in is too small for more.
 if [ -d /usr/share/gpuready-lab/real ]; then
     install -m 755 /usr/share/gpuready-lab/real/* /usr/bin/

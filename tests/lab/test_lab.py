@@ -171,10 +171,10 @@ def test_nothing_is_left_of_a_node_that_was_stopped(new_node: Callable[..., Node
     assert traces(one.name) == []
 
 
-def owner_of_a_node() -> tuple[subprocess.Popen[str], str]:
-    """Another process that has started a node, and the node's name."""
+def owner_of_a_node(then: str = "pass") -> tuple[subprocess.Popen[str], str]:
+    """Another process that has started a node and done something with it, and the node's name."""
     start = "from tests.lab.node import Node; import time; one = Node('1.6').start()"
-    program = f"{start}; print(one.name, flush=True); time.sleep(60)"
+    program = f"{start}; {then}; print(one.name, flush=True); time.sleep(60)"
     owner = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert owner.stdout
     return owner, owner.stdout.readline().strip()
@@ -198,6 +198,35 @@ def test_a_node_ends_with_its_owner_however_that_ends() -> None:
     assert gone(name, but=str(node.RUN / name))
     assert name in node.reap()
     assert traces(name) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("lab")
+def test_a_kind_with_daemons_and_mounts_of_its_own_and_a_traced_login_leaves_nothing_either(tmp_path: Path) -> None:
+    """SIGKILL while a second sshd runs under strace on a node like k3s: all of it goes with the node."""
+    kind = "from tests.lab import healthy, unchanged; from pathlib import Path; healthy.KINDS['k3s'].prepare(one)"
+    login = f"trace = unchanged.traced(one, Path({str(tmp_path)!r})); trace.__enter__()"
+    owner, name = owner_of_a_node(f"{kind}; {login}")
+    with owner:
+        assert straces(tmp_path)
+        owner.send_signal(signal.SIGKILL)
+    assert gone(name, but=str(node.RUN / name))
+    assert name in node.reap()
+    assert traces(name) == []
+    end = time.monotonic() + 10
+    while straces(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert straces(tmp_path) == []
+
+
+def straces(folder: Path) -> list[int]:
+    """The straces that write below a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/strace" in (process / "cmdline").read_text().split("\0"):
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.usefixtures("lab")

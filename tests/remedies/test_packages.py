@@ -45,6 +45,16 @@ def test_fedora_without_it() -> None:
     )
 
 
+def test_fedora_is_told_dnfs_own_words_too() -> None:
+    """Fedora's dnf 5 has other words than dnf 4; the commands shown are right for both."""
+    repo = "https://nvidia.github.io/libnvidia-container/stable/rpm/nvidia-container-toolkit.repo"
+    assert toolkit(fedora(SimNode())).summary.endswith(
+        f" The same by dnf 5: sudo dnf config-manager addrepo --from-repofile={repo};"
+        f" by dnf 4: sudo dnf config-manager --add-repo {repo}."
+    )
+    assert "dnf 5" not in toolkit(repositories(fedora(SimNode()), NVIDIA_REPO)).summary
+
+
 def test_a_repository_that_is_switched_off_is_none() -> None:
     off = NVIDIA_REPO.replace("enabled=1", "enabled=0")
     assert len(toolkit(repositories(fedora(SimNode()), off)).commands) == 2

@@ -164,6 +164,15 @@ proc_driver() {
             printf 'Bus Location: \t %s\nDevice Minor: \t %s\n' "$bus" $index
             printf 'GPU Firmware: \t %s\nGPU Excluded:\t No\n' "$1"
         } >"$tree/gpus/$bus/information"
+        mig=0
+        while [ $mig -lt "$(value $lab/driver.txt gpu$index.mig | grep . || echo 0)" ]; do
+            folder=$tree/capabilities/gpu$index/mig/gi$((mig + 1))
+            mkdir -p "$folder/ci0"
+            for part in "$folder:$((index * 100 + mig * 2 + 3))" "$folder/ci0:$((index * 100 + mig * 2 + 4))"; do
+                printf 'DeviceFileMinor: %s\nDeviceFileMode: 292\nDeviceFileModify: 1\n' "${part##*:}" >"${part%:*}/access"
+            done
+            mig=$((mig + 1))
+        done
         index=$((index + 1))
     done
     mountpoint -q /proc/driver || mount --bind $state/proc-driver /proc/driver
@@ -207,11 +216,17 @@ nodes() {
     loaded nvidia || return 0
     node nvidiactl 666 195 255
     index=0
+    [ -d /dev/nvidia-caps ] || mkdir /dev/nvidia-caps
     while [ $index -lt "$(value $state/kernel gpus)" ]; do
         node nvidia$index 666 195 $index
+        for access in /proc/driver/nvidia/capabilities/gpu$index/mig/gi*/access \
+            /proc/driver/nvidia/capabilities/gpu$index/mig/gi*/ci*/access; do
+            [ -e "$access" ] || continue
+            minor=$(sed -n 's/^DeviceFileMinor: //p' "$access")
+            node "nvidia-caps/nvidia-cap$minor" 444 $caps_major "$minor"
+        done
         index=$((index + 1))
     done
-    mkdir -p /dev/nvidia-caps
     node nvidia-caps/nvidia-cap1 400 $caps_major 1
     node nvidia-caps/nvidia-cap2 444 $caps_major 2
     ! loaded nvidia-modeset || node nvidia-modeset 666 195 254

@@ -8,11 +8,15 @@ log() { # LEVEL TEXT
     printf 'time="%s" level=%s msg="%s"\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$(echo "$2" | sed 's/"/\\"/g')" >&2
 }
 
+# Where the driver's files lie: / or, in the GPU operator's layout, its container's root.
+driver_root() { setting nvidia-container-cli root ""; }
+inside() { echo "${1#"$(driver_root)"}"; } # a file of the driver's: its path in a container
+
 kernel_value() { sed -n "s/^$1=//p" $kernel; }
 
 # The name of NVML's error, or nothing where it answers.
 nvml_error() {
-    if ! ldconfig -p | grep -q 'libnvidia-ml\.so\.1 '; then
+    if [ -z "$(library libnvidia-ml)" ]; then
         echo ERROR_LIBRARY_NOT_FOUND
     elif [ ! -e $kernel ] || [ ! -e /dev/nvidiactl ]; then
         echo ERROR_DRIVER_NOT_LOADED
@@ -22,6 +26,11 @@ nvml_error() {
 }
 
 library() { # NAME: its path, with /lib as what it is
+    root=$(driver_root)
+    if [ -n "$root" ]; then
+        ls "$root"/usr/lib/*/"$1.so.1" 2>/dev/null | head -n 1
+        return
+    fi
     found=$(ldconfig -p | sed -n "s/^\t$1\.so\.1 .* => //p" | head -n 1)
     [ -z "$found" ] || echo "$(readlink -f "${found%/*}")/$1.so.1"
 }
@@ -43,6 +52,10 @@ all_gpus() {
 chosen_gpus() {
     for one in $(echo "$1" | tr , ' '); do
         one=${one#nvidia.com/gpu=}
+        case $one in # a MIG device comes with its GPU's node
+        [0-9]*:[0-9]*) one=${one%%:*} ;;
+        MIG-*) one=$(sed -n "s/^gpu\([0-9]*\)\.mig[0-9]*\.uuid=$one\$/\1/p" $kernel) ;;
+        esac
         if [ "$one" = all ]; then
             all_gpus
             continue
@@ -61,7 +74,7 @@ chosen_gpus() {
 
 # What a container gets besides the GPUs' own nodes: files, one a line.
 common_files() {
-    echo /usr/bin/nvidia-smi
+    echo "$(driver_root)/usr/bin/nvidia-smi"
     for name in libnvidia-ml libcuda; do
         file=$(library $name)
         [ -z "$file" ] || printf '%s\n%s\n' "$file" "$(readlink -f "$file")"

@@ -14,9 +14,9 @@ enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, 
 #define KERNEL "/run/gpuready-lab/kernel"
 #define MAX_GPUS 64
 
-typedef struct { int minor; } gpu_t;
+typedef struct { int minor, mig; } gpu_t; /* mig: which of a GPU's MIG devices, from 1; 0 is the GPU */
 typedef gpu_t *nvmlDevice_t;
-static gpu_t gpus[MAX_GPUS];
+static gpu_t gpus[MAX_GPUS], migs[MAX_GPUS][7];
 static unsigned count;
 static int users;
 
@@ -39,7 +39,8 @@ static int gpu_value(nvmlDevice_t gpu, const char *key, char *out, unsigned size
     char name[64];
     if (!users) return UNINITIALIZED;
     if (!gpu || !out) return INVALID_ARGUMENT;
-    snprintf(name, sizeof name, "gpu%d.%s", gpu->minor, key);
+    if (gpu->mig) snprintf(name, sizeof name, "gpu%d.mig%d.%s", gpu->minor, gpu->mig - 1, key);
+    else snprintf(name, sizeof name, "gpu%d.%s", gpu->minor, key);
     char text[256];
     if (!value(name, text, sizeof text)) return NOT_SUPPORTED;
     if (strlen(text) >= size) return INSUFFICIENT_SIZE;
@@ -158,6 +159,14 @@ int nvmlDeviceGetMigMode(nvmlDevice_t gpu, unsigned *current, unsigned *pending)
     char text[32];
     *current = *pending = !gpu_value(gpu, "current_mig", text, sizeof text) && !strcmp(text, "Enabled");
     return SUCCESS;
+}
+int nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t gpu, unsigned *out) { return (void)gpu, *out = 7, SUCCESS; }
+int nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t gpu, unsigned index, nvmlDevice_t *out) {
+    char text[32];
+    unsigned there = gpu_value(gpu, "mig", text, sizeof text) ? 0 : (unsigned)atoi(text);
+    if (index >= there || index >= 7) return 6; /* NVML_ERROR_NOT_FOUND */
+    migs[gpu->minor][index] = (gpu_t){gpu->minor, (int)index + 1};
+    return *out = &migs[gpu->minor][index], SUCCESS;
 }
 int nvmlDeviceGetPersistenceMode(nvmlDevice_t gpu, unsigned *out) {
     char text[32];
