@@ -28,7 +28,8 @@ def runc(
     Why: containerd's shim looks it up at each container: without it no container starts, with a GPU or without, and the
     message is `exec: "runc": executable file not found in $PATH`.
     Fix: install runc, or the package of containerd that brings one.
-    References: ctd v1.7.34:vendor/github.com/containerd/go-runc/runc.go (DefaultCommand); v2.2.7:docs/getting-started.md.
+    References: ctd v1.7.34:vendor/github.com/containerd/go-runc/runc.go (DefaultCommand); v2.2.7:docs/
+    getting-started.md.
     """
     folders = [folder for folder in containerd_live.daemon_path.split(":") if folder.startswith("/")]
     path = toolkit.locate("runc", folders)

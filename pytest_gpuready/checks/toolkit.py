@@ -57,6 +57,22 @@ MESSAGES: tuple[Message, ...] = (
         "nvidia-container-cli.ldconfig value \"/sbin/ldconfig\" is not host-relative (does not start with a '@')",
         "toolkit.config-valid",
     ),
+    Message(
+        "nvidia-container-cli: error while loading shared libraries: libnvidia-container.so.1: cannot open shared "
+        "object file: No such file or directory",
+        "toolkit.container-cli",
+    ),
+    Message(
+        "nvidia-container-cli: container error: cgroup subsystem devices not found",
+        "toolkit.versions-match",
+        "an old libnvidia-container on cgroup v2",
+    ),
+    Message(
+        "invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not "
+        "supported.",
+        "toolkit.config-valid",
+        "the mode is not legacy",
+    ),
     Message('invalid mode "…"', "toolkit.config-valid"),
     Message(
         "Failed to initialize NVML: Unknown Error",

@@ -78,8 +78,8 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     if config.error is not None:
         line = config.error.line
         where = type(config.where())(config.path, line)
-        found = f"it is no TOML: {one_line(config.error.text, 200)}"
-        return [Problem(found, "TOML that the toolkit can read", where, syntax=True)]
+        said = f"it is no TOML: {one_line(config.error.text, 200)}"
+        return [Problem(said, "TOML that the toolkit can read", where, syntax=True)]
     found = [*_kinds(config), *_mode(toolkit, config, route)]
     if found:
         return found

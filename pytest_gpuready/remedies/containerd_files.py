@@ -42,6 +42,7 @@ _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
 )
+_DEFAULT = ".containerd.default_runtime_name"
 #: The CRI plugins' own settings, which come back with them.
 _CRI_SETTINGS = ("disabled_plugins", "plugins.io.containerd.grpc.v1.cri.", "plugins.io.containerd.cri.v1.")
 
@@ -176,7 +177,7 @@ class FileRemedies(ServiceRemedies):
         text = lines[line - 1] if line <= len(lines) else ""
         for mark in ('"', "'"):
             script = f"s/][[:space:]]*$/{mark}]/"
-            change = on_line(path, old, line, script, lambda t, mark=mark: re.sub(r"\][ \t\r]*$", f"{mark}]", t))
+            change = on_line(path, old, line, script, _closing(mark))
             if change is not None:
                 yield f"Close the string in line {line} of {path}", [change]
         for ending in ("]", '"', "'", '"]', "']", "]]"):
@@ -267,7 +268,9 @@ class FileRemedies(ServiceRemedies):
                     old = change.new
                     changes.append(change)
         final = {change.path: change for change in changes}
-        if changes and shop.prove(final.values(), lambda after: after.cri_enabled):
+        # What the plugin refuses once it is on shows then, as a root of its own.
+        goals = (lambda after: after.cri_enabled, lambda after: after.cri_state != "not loaded")
+        if changes and any(shop.prove(final.values(), goal) for goal in goals):
             commands = [f"{self._sudo}{self._command(change)}" for change in changes]
             edits = tuple(shop.edit(change) for change in final.values())
             summary = "Take CRI out of disabled_plugins, then restart containerd."
@@ -286,8 +289,9 @@ class FileRemedies(ServiceRemedies):
         # The settings of a plugin that fails are not there before; what is there is not to change.
         gone = not any(key.startswith(_CRI_SETTINGS[1:]) for key, _ in flat(loaded.effective))
         shop = self._workshop(lambda key: _about_runtimes(key) or (gone and key.startswith(_CRI_SETTINGS[1:])))
-        default = loaded.default_runtime or "runc"
-        if default != "runc" and default not in loaded.handlers:
+        settings = dict(flat(loaded.effective))
+        default = next((str(settings[key]) for key in settings if key.endswith(_DEFAULT) and settings[key]), "runc")
+        if default != "runc":
             back = [
                 [change]
                 for path, old in self._texts(shop)
@@ -311,6 +315,11 @@ class FileRemedies(ServiceRemedies):
         error = self.config.loaded.cri_error
         told = f": {error.text}" if error is not None else "."
         return Remedy(f"Put right what the CRI plugin refuses, then restart containerd{told}", self._restart_only())
+
+
+def _closing(mark: str) -> Callable[[str], str]:
+    """Puts a quotation mark before the bracket that ends a line."""
+    return lambda text: re.sub(r"\][ \t\r]*$", f"{mark}]", text)
 
 
 def _alive(after: Loaded) -> bool:

@@ -117,9 +117,7 @@ class ToolkitRemedies:
                 )
         with contextlib.suppress(Undetermined, Denied):
             if live.flavour.embedded:
-                return Remedy(
-                    f"{live.flavour.name} brings its own runc: reinstall {live.flavour.name}, or install runc beside it."
-                )
+                return Remedy(f"{live.flavour.name} brings its own runc: reinstall it, or install runc beside it.")
         with contextlib.suppress(Undetermined, Denied):
             installed = self.views.get(Toolkit).packages
             for name in ("containerd.io", "moby-runc", "runc"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import posixpath
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.files import NotLooked
@@ -196,7 +198,25 @@ class ContainerdConfig(View):
     def without_effect(self, name: str) -> list[Ineffective]:
         """The settings of a handler that are written somewhere and have no effect."""
         parts = (f"runtimes.{name}", f'runtimes."{name}"', f"runtimes.'{name}'")
-        return [item for item in self.loaded.ineffective if any(part in item.key for part in parts)]
+        ineffective = self.loaded.ineffective
+        named = [item for item in ineffective if any(part in item.key for part in parts)]
+        return named or [found for item in ineffective if (found := self._header_in(item, name)) is not None]
+
+    def _header_in(self, item: Ineffective, name: str) -> Ineffective | None:
+        """The handler's table in a file, or a plugin's table, that has no effect as a whole."""
+        if item.key != item.where.path and not re.fullmatch(r'plugins\.("[^"]*"|[^."]+)', item.key):
+            return None
+        try:
+            lines = FactFiles(self.views.facts).read(item.where.path).decode("utf-8", "replace").split("\n")
+        except (NotLooked, Undetermined, Denied, OSError):
+            return None
+        plain = item.key.replace('"', "")
+        for number, line in enumerate(lines, 1):
+            header = re.sub(r"[\s\"']", "", line)
+            inside = item.key == item.where.path or header.startswith(f"[{plain}.")
+            if inside and header.startswith("[") and header.endswith(f".runtimes.{name}]"):
+                return replace(item, key=header[1:-1], where=item.where._replace(line=number))
+        return None
 
     @property
     def default_where(self) -> Where | None:

@@ -32,8 +32,8 @@ TOOLKIT = "/etc/nvidia-container-runtime/config.toml"
 SITE = r"""
 sed -i "s/max_container_log_line_size = 16384/max_container_log_line_size = 32768/" $CONFIG
 sed -i "1i # site: keep this line" $CONFIG
-printf '\n# site: a runtime of our own\n[plugins."%s".containerd.runtimes.site]\n  runtime_type = "io.containerd.runc.v2"\n' \
-    "$PLUGIN" >>$CONFIG
+printf '\n# site: a runtime of our own\n[plugins."%s".containerd.runtimes.site]\n' "$PLUGIN" >>$CONFIG
+printf '  runtime_type = "io.containerd.runc.v2"\n' >>$CONFIG
 printf '[plugins."%s".containerd.runtimes.site.options]\n  BinaryName = "/usr/sbin/runc"\n' "$PLUGIN" >>$CONFIG
 printf '[timeouts]\n  "io.containerd.timeout.shim.cleanup" = "7s"\n' >/etc/containerd/conf.d/20-site.toml
 printf '# site\nserver = "https://mirror.example.invalid"\n' >/etc/containerd/hosts.toml
@@ -58,7 +58,7 @@ PACKAGES_WRITE = re.compile(
 
 @dataclass
 class Trial:
-    """What was seen. `rounds` are the judgements: the first of the fault, each next one after the remedies before it."""
+    """What was seen. `rounds` are the judgements: first the fault's, then one after each round of remedies."""
 
     fault: Fault
     generation: str

@@ -198,6 +198,7 @@ FAULTS = (
         routes=BOTH,
         spares=("ctr-cdi",),
         says="reads /etc/cdi",
+        changes="cdi_spec_dirs",
         generations=NEWEST,
     ),
     Fault(

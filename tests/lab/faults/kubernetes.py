@@ -1,4 +1,4 @@
-"""Between the kubelet and containerd. A program named kubelet stands for the kubelet: its files count, not its work."""
+"""Between the kubelet and containerd: what stands for a kubelet is said in standins/kubelet.c."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from tests.lab.faults.model import NEWEST, Fault
 
 #: A joined node: the kubelet's configuration, its service, and a device plugin that has registered both GPUs.
 JOINED = r"""
-cp /bin/sleep /usr/bin/kubelet
-printf '[Service]\nExecStart=/usr/bin/kubelet infinity\n[Install]\nWantedBy=multi-user.target\n' \
+install -D $LAB/kubelet /usr/bin/kubelet
+printf '[Service]\nExecStart=/usr/bin/kubelet --config=/var/lib/kubelet/config.yaml\n[Install]\nWantedBy=multi-user.target\n' \
     >/etc/systemd/system/kubelet.service
 mkdir -p /var/lib/kubelet/device-plugins /etc/kubernetes
 printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: cgroupfs\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n' \
