@@ -21,6 +21,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,12 +165,12 @@ def main(argv: list[str] | None = None) -> int:
     wanted = options.generation or list(GENERATIONS)
     tally = Tally()
     work: list[tuple[str, str, Callable[[Node], None]]] = [
-        (fault.name, generation, lambda node, fault=fault: one_fault(node, fault, tally))
+        (fault.name, generation, partial(one_fault, fault=fault, tally=tally))
         for fault, generation in cases()
         if generation in wanted and re.search(options.only, fault.name)
     ]
     work += [
-        (kind.name, generation, lambda node, kind=kind: one_kind(node, kind, tally))
+        (kind.name, generation, partial(one_kind, kind=kind, tally=tally))
         for kind in KINDS.values()
         for generation in kind.generations
         if generation in wanted and kind.distribution == "debian" and re.search(options.only, kind.name)

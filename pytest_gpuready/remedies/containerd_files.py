@@ -159,11 +159,11 @@ class FileRemedies(ServiceRemedies):
                 for words, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
                     if shop.prove(changes, goal):
                         return self._remedy(shop, changes, f"{words}, then restart containerd.")
-            for words, changes in self._larger_proposals(shop, where):
-                if shop.prove(changes[-1:], _alive):
-                    commands = [f"{self._sudo}{self._command(change)}" for change in changes]
-                    edits = (shop.edit(changes[-1]),)
-                    return Remedy(f"{words}, then restart containerd.", (*commands, *self._restart_only()), edits)
+                for words, changes in self._larger_proposals(shop, where):
+                    if shop.prove(changes[-1:], goal):
+                        commands = [f"{self._sudo}{self._command(change)}" for change in changes]
+                        edits = (shop.edit(changes[-1]),)
+                        return Remedy(f"{words}, then restart containerd.", (*commands, *self._restart_only()), edits)
         return self._fresh(error.text if error is not None else "")
 
     def _error_proposals(
@@ -323,8 +323,8 @@ def _closing(mark: str) -> Callable[[str], str]:
 
 
 def _alive(after: Loaded) -> bool:
-    """No plugin's table as a whole is without effect: a file of another version would load, and do nothing."""
-    whole = re.compile(r'plugins\.("[^"]*"|[^."]+)')
+    """CRI's own table is not without effect as a whole: a file of another version would load, and do nothing."""
+    whole = re.compile(r'plugins\.(cri|"?io\.containerd\.(grpc\.v1\.cri|cri\.v1\.(runtime|images))"?)')
     return not any(whole.fullmatch(item.key) and "disabled" not in item.reason for item in after.ineffective)
 
 

@@ -203,9 +203,7 @@ class ContainerdConfig(View):
         return named or [found for item in ineffective if (found := self._header_in(item, name)) is not None]
 
     def _header_in(self, item: Ineffective, name: str) -> Ineffective | None:
-        """The handler's table in a file, or a plugin's table, that has no effect as a whole."""
-        if item.key != item.where.path and not re.fullmatch(r'plugins\.("[^"]*"|[^."]+)', item.key):
-            return None
+        """The handler's table in a file, or in a table above it, that has no effect as a whole."""
         try:
             lines = FactFiles(self.views.facts).read(item.where.path).decode("utf-8", "replace").split("\n")
         except (NotLooked, Undetermined, Denied, OSError):

@@ -96,7 +96,7 @@ class TestPresent:
         made = node(*d.both())
         made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/run/nvidia/driver"\n')
         finding = find(made)
-        assert "cri-handler" not in finding.per_route
+        assert finding.per_route["cri-handler"] == "not-applicable"
         assert finding.status == "pass"
         assert made.judge().findings["toolkit.config-valid"].status == "fail"
 

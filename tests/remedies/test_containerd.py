@@ -188,10 +188,15 @@ def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
     )
 
 
-def test_a_drop_in_that_does_not_load_is_taken_out_of_the_way_and_the_rest_stays() -> None:
+@pytest.mark.parametrize("release", ["2.1.9", "1.6.20"])
+def test_a_drop_in_that_does_not_load_is_taken_out_of_the_way_and_the_rest_stays(release: str) -> None:
     """Its own lines cannot be mended; the main file, which is somebody's, is not to be written anew."""
     broken = "\n".join(f"[unclosed{number}" for number in range(9))
-    node = simulated("2.1.9", {CONFIG: f"version = 3\n{IMPORTS}", DROP_IN: broken})
+    main = {
+        "2.1.9": f"version = 3\n{IMPORTS}",
+        "1.6.20": f'version = 2\n{IMPORTS}[plugins."io.containerd.gone.v1.x"]\n  gone = 1\n',
+    }
+    node = simulated(release, {CONFIG: main[release], DROP_IN: broken})
     advice = remedy(node, "config-loads")
     assert advice.commands == (f"sudo mv {DROP_IN} {DROP_IN}.broken", "sudo systemctl restart containerd")
 

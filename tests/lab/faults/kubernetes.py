@@ -36,31 +36,12 @@ FAULTS = (
         "The kubelet's endpoint is CRI-O's (catalogue row 44).",
         "sed -i 's|^containerRuntimeEndpoint: .*|containerRuntimeEndpoint: unix:///run/crio/crio.sock|'"
         " /var/lib/kubelet/config.yaml; systemctl restart kubelet",
-        ("kubernetes.runtime-endpoint",),
+        ("containerd.selected",),
         before=JOINED,
         spares=("ctr-gpus",),
-        where="/var/lib/kubelet/config.yaml:containerRuntimeEndpoint",
+        says="the kubelet uses /run/crio/crio.sock",
         generations=NEWEST,
         shows=False,
-    ),
-    Fault(
-        "kubelet-uses-another-containerd",
-        "A second containerd runs for the kubelet, and nvidia-ctk configured the first (toolkit#982).",
-        "containerd config default | sed 's|/run/containerd/|/run/second/|; s|/var/lib/containerd|/var/lib/containerd/second|;"
-        ' s|= .*/run/containerd.$|= "/run/second"|\' >/etc/containerd/second.toml;'
-        " sed -i '/^imports/d' /etc/containerd/second.toml; mkdir -p /run/second;"
-        " systemd-run --unit=second /usr/bin/containerd --config /etc/containerd/second.toml"
-        " --address /run/second/containerd.sock --state /run/second --root /var/lib/containerd/second; sleep 1;"
-        " sed -i 's|^containerRuntimeEndpoint: .*|containerRuntimeEndpoint: unix:///run/second/containerd.sock|'"
-        " /var/lib/kubelet/config.yaml; systemctl restart kubelet",
-        ("containerd.handler",),
-        before=JOINED,
-        spares=("ctr-gpus",),
-        where="/etc/containerd/second.toml",
-        generations=NEWEST,
-        shows=False,
-        changes=".*",
-        no_container="pods of the lab go to the first daemon",
     ),
     Fault(
         "device-plugin-not-registered",

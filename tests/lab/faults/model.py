@@ -67,7 +67,7 @@ in_place() { never_configured; handler "$PLUGIN" >>$CONFIG; }
 handler() { # PLUGIN [BINARY [TYPE]]
     printf '\n[plugins."%s".containerd.runtimes.nvidia]\n' "$1"
     printf '  runtime_type = "%s"\n' "${3:-io.containerd.runc.v2}"
-    printf '[plugins."%s".containerd.runtimes.nvidia.options]\n  BinaryName = "%s"\n' "$1" "${2:-/usr/bin/nvidia-container-runtime}"
+    printf '[plugins."%s".containerd.runtimes.nvidia.options]\n  BinaryName = "%s"\n' "$1" "${2-/usr/bin/nvidia-container-runtime}"
 }
 remount() { mount -o remount,"$1" /sys; }
 """
