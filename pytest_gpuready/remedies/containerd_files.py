@@ -154,16 +154,25 @@ class FileRemedies(ServiceRemedies):
         if error is not None and error.path and error.line:
             where = Where(error.path, error.line)
             goals = (self._goal, lambda after: after.cri_enabled and _alive(after), _alive)
+            aside = Change(where.path, b"", f"mv {quote(where.path)} {quote(f'{where.path}.broken')}")
+            words = f"Take {where.path} out of the way, which does not load (it is kept as .broken)"
+            dropin = where.path != self.config.path
+            # On 1.x what is left of a drop-in's table replaces the main file's as a whole: better without it.
+            first = dropin and known(lambda: self.live.disk_version < (2, 0), otherwise=False)
             for goal in goals:
+                if first and goal != self._goal and shop.prove([aside], goal):
+                    return self._remedy(shop, [aside], f"{words}, then restart containerd.")
                 # Several tables are taken out only where the handler is still there afterwards.
-                for words, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
+                for said, changes in self._error_proposals(shop, where, error.text, several=goal == self._goal):
                     if shop.prove(changes, goal):
-                        return self._remedy(shop, changes, f"{words}, then restart containerd.")
-                for words, changes in self._larger_proposals(shop, where):
-                    if shop.prove(changes[-1:], goal):
-                        commands = [f"{self._sudo}{self._command(change)}" for change in changes]
-                        edits = (shop.edit(changes[-1]),)
-                        return Remedy(f"{words}, then restart containerd.", (*commands, *self._restart_only()), edits)
+                        return self._remedy(shop, changes, f"{said}, then restart containerd.")
+                changes = self._line_after_line(shop, where)
+                if changes and shop.prove(changes[-1:], goal):
+                    commands = [f"{self._sudo}{self._command(change)}" for change in changes]
+                    said = f"Comment out what does not load in {where.path}, then restart containerd."
+                    return Remedy(said, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))
+                if dropin and shop.prove([aside], goal):
+                    return self._remedy(shop, [aside], f"{words}, then restart containerd.")
         return self._fresh(error.text if error is not None else "")
 
     def _error_proposals(
@@ -215,13 +224,11 @@ class FileRemedies(ServiceRemedies):
                 span = f"line {first}" if first == last else f"lines {first} to {last}"
                 yield f"Comment out {span} of {path}", [change]
 
-    def _larger_proposals(self, shop: Workshop, where: Where) -> Iterator[tuple[str, list[Change]]]:
-        """Comment out line after line that does not load; take a drop-in out of the way. The last change has it all."""
+    def _line_after_line(self, shop: Workshop, where: Where) -> list[Change]:
+        """Comment out line after line that does not load, up to six; the last change has it all."""
         path, line, text = where.path, where.line, shop.text(where.path)
         changes: list[Change] = []
-        for _ in range(6):
-            if text is None or line is None:
-                break
+        while text is not None and line is not None and len(changes) < 6:
             lines = text.decode("utf-8", "replace").split("\n")
             header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
             change = comment_out(path, text, line, table_end(text, line) if header else line)
@@ -230,12 +237,9 @@ class FileRemedies(ServiceRemedies):
             changes.append(change)
             after, text = shop.after([change]), change.new
             if after is None or after.loads or after.error is None or after.error.path != path:
-                yield f"Comment out what does not load in {path}", changes
-                break
+                return changes
             line = after.error.line
-        if path != self.config.path:
-            aside = f"mv {quote(path)} {quote(f'{path}.broken')}"
-            yield f"Take {path} out of the way, which does not load (it is kept as .broken)", [Change(path, b"", aside)]
+        return []
 
     def _fresh(self, why: str) -> Remedy:
         """Nothing small mends it: containerd's own default, the old file kept beside it."""

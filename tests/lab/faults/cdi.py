@@ -167,7 +167,6 @@ FAULTS = (
         routes=POD,
         says="enable_cdi = false",
         generations=("1.7",),
-        fast=True,
     ),
     Fault(
         "cdi-turned-off",

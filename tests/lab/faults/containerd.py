@@ -18,7 +18,6 @@ FAULTS = (
         blocks=("containerd.handler-binary", "containerd.handler-runtime-type"),
         spares=("ctr-gpus",),
         says="no handler nvidia",
-        fast=True,
     ),
     Fault(
         "not-restarted",
@@ -27,7 +26,6 @@ FAULTS = (
         ("containerd.restarted",),
         spares=("ctr-gpus",),
         says="nvidia",
-        fast=True,
     ),
     Fault(
         "not-restarted-after-an-edit-in-place",
@@ -54,7 +52,6 @@ FAULTS = (
         blocks=("containerd.handler",),
         spares=("ctr-gpus",),
         where=f"{CONFIG}:disabled_plugins",
-        fast=True,
     ),
     Fault(
         "default-runtime-unknown",
@@ -174,7 +171,6 @@ FAULTS = (
         ("containerd.running",),
         blocks=("containerd.restarted",),
         says="no containerd runs",
-        fast=True,
     ),
     Fault(
         "daemon-disabled",

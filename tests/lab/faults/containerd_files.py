@@ -19,7 +19,6 @@ FAULTS = (
         spares=("ctr-gpus",),
         where=f"{CONFIG}:this is no TOML",
         shows=False,
-        fast=True,
     ),
     Fault(
         "syntax-error-down",
@@ -28,7 +27,6 @@ FAULTS = (
         ("containerd.config-loads",),
         blocks=("containerd.running", "containerd.handler"),
         where=f"{CONFIG}:this is no TOML",
-        fast=True,
     ),
     Fault(
         "quote-not-closed",
@@ -73,8 +71,9 @@ FAULTS = (
     Fault(
         "version-of-a-newer-containerd",
         "A configuration for a newer containerd (catalogue row 23).",
-        "sed -i 's/^version = .*/version = 4/' $CONFIG; try_restart",
+        "in_place; sed -i 's/^version = .*/version = 4/' $CONFIG; try_restart",
         ("containerd.config-loads",),
+        changes="timeouts",  # the drop-in with them is imported no more
         where=f"{CONFIG}:version = 4",
         generations=("1.7", "2.x"),
     ),
@@ -87,7 +86,6 @@ FAULTS = (
         where=f"{CONFIG}:runtimes.nvidia",
         says="has no effect",
         changes="plugins[.]io[.]containerd[.](grpc[.]v1[.]cri|cri[.]v1[.]runtime)[.]containerd[.]runtimes",
-        fast=True,
     ),
     Fault(
         "drop-in-of-another-version",
@@ -103,6 +101,7 @@ FAULTS = (
         "A drop-in of containerd 2.x: 1.7 refuses to start (catalogue row 23).",
         "{ echo version = 3; handler $WRONG; } >$DROPIN; try_restart",
         ("containerd.config-loads",),
+        then=(("containerd.handler",),),
         where=f"{DROPIN}:version = 3",
         generations=("1.7",),
         changes=".*",

@@ -164,7 +164,6 @@ FAULTS = (
         spares=("ctr-gpus",),
         says="nvidia_uvm is not loaded",
         shows=False,
-        fast=True,
     ),
     Fault(
         "uvm-node-missing",

@@ -16,7 +16,6 @@ FAULTS = (
         blocks=("containerd.handler-binary", "toolkit.runtime-works"),
         spares=("ctr-gpus",),
         says="nvidia-container-runtime is not on the node",
-        fast=True,
     ),
     Fault(
         "toolkit-purged",
@@ -61,7 +60,6 @@ FAULTS = (
         ("toolkit.container-cli",),
         spares=("cri-handler",),
         says="nvidia-container-cli is not on the node",
-        fast=True,
     ),
     Fault(
         "cli-not-executable",
@@ -164,7 +162,6 @@ FAULTS = (
         ("toolkit.config-valid",),
         spares=("ctr-gpus",),
         where=f"{TOOLKIT}:mode =",
-        fast=True,
     ),
     Fault(
         "config-is-no-toml",
