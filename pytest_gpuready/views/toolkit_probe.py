@@ -107,8 +107,12 @@ if command -v dpkg-query >/dev/null 2>&1; then
 fi
 if command -v rpm >/dev/null 2>&1; then
   echo manager rpm
-  rpm -q --qf 'pkg|rpm|%{NAME}|%{VERSION}-%{RELEASE}|installed|%{VENDOR}\n' $n 2>/dev/null | grep '^pkg|'
-  for p in $f; do rpm -qf --qf "own|$p|%{NAME}\\n" "$p" 2>/dev/null | grep '^own|'; done
+  # As root rpm writes beside its database even to read it (sqlite's -shm, Berkeley DB's __db.*); nobody may read too.
+  q='setpriv --reuid=65534 --regid=65534 --clear-groups rpm'
+  if [ "$(id -u)" != 0 ]; then q=rpm; fi
+  case $($q -q rpm 2>&1) in *rror*|*"not found"*|*denied*) q=rpm ;; esac
+  $q -q --qf 'pkg|rpm|%{NAME}|%{VERSION}-%{RELEASE}|installed|%{VENDOR}\n' $n 2>/dev/null | grep '^pkg|'
+  for p in $f; do $q -qf --qf "own|$p|%{NAME}\\n" "$p" 2>/dev/null | grep '^own|'; done
 fi
 if command -v pacman >/dev/null 2>&1; then
   echo manager pacman

@@ -207,6 +207,8 @@ class Trace:
                 running[pid] = call.partition('"')[2].partition('"')[0]
                 self.programs.append(str(running[pid]))
         elif program is not None and not program.endswith("/sudo") and (fault := _fault(name, call)):
+            if program.endswith("/rpm") and call.endswith("= -1 EACCES (Permission denied)"):
+                return  # it is run as nobody, so that it may not do what it tries
             self.faults.append(f"{program}: {fault}")
 
 
@@ -230,17 +232,18 @@ def _fault(name: str, call: str) -> str | None:
 
 
 @contextlib.contextmanager
-def traced(node: Node, folder: Path) -> Iterator[tuple[str, Path, Path]]:
+def traced(node: Node, folder: Path, *, privileges: bool = False) -> Iterator[tuple[str, Path, Path]]:
     """A second sshd of the node's, every process of it under strace: yields its address:port, ssh_config and the trace.
 
-    The trace is whole once the block has ended.
+    The trace is whole once the block has ended. With ``privileges`` programs can gain some, as sudo does: slower.
     """
     out = folder / "strace"
     config = folder / "ssh_config"
     config.write_text(f"{node.ssh_config.read_text()}  HostKeyAlias {node.address}\n")
+    fast = () if privileges else ("--seccomp-bpf",)  # it sets the flag that keeps sudo from its work
     # Every call stops until strace has run: on a busy machine each would wait for its turn, and run into deadlines.
     sshd = subprocess.Popen(
-        ["nice", "-n", "-10", "strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "200", "-e", f"trace={TRACED}", "-e",
+        ["nice", "-n", "-10", "strace", "-f", *fast, "-qq", "-y", "-s", "200", "-e", f"trace={TRACED}", "-e",
          "signal=none", "-o", out, *node.enter(), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
          "/usr/sbin/sshd", "-D", "-p", str(PORT), "-o", "PidFile=none"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,

@@ -220,6 +220,33 @@ def test_the_packages_script_runs_here_and_says_who_manages() -> None:
     assert all(line.split("|")[0] in ("pkg", "own") or line.startswith("manager ") for line in done.stdout.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("complaint", "asked"),
+    [("", "nobody"), ("error: cannot open Packages database in /var/lib/rpm", "itself")],
+)
+def test_rpm_is_asked_as_nobody_where_nobody_may_read(tmp_path: Path, complaint: str, asked: str) -> None:
+    """As root it writes beside its database even to read it."""
+    programs = {
+        "id": "echo 0",
+        "setpriv": '[ "$1$2" = --reuid=65534--regid=65534 ] || exit 1\nshift 3\nWHO=nobody exec "$@"',
+        "rpm": f'[ "${{WHO:-itself}}" = itself ] || echo "{complaint}" >&2\n'
+        'echo "pkg|rpm|${WHO:-itself}|1.18.2-1|installed|NVIDIA CORPORATION"',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("sh", "grep", "sed"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        ["sh", "-c", PACKAGES.body, *PACKAGES.arg],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"pkg|rpm|{asked}|1.18.2-1|installed|NVIDIA CORPORATION" in done.stdout.splitlines()
+
+
 @given(st.data())
 @settings(max_examples=30, deadline=None)
 def test_garbage_raises_nothing_but_what_views_may_raise(data: st.DataObject) -> None:
