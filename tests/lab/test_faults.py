@@ -70,6 +70,7 @@ def test_most_checks_that_count_are_the_root_of_some_fault(family: str) -> None:
     """A check that no fault fails is proven on recorded facts only; those are named here."""
     shown = {root for fault in ALL_FAULTS for roots in (fault.roots, *fault.then) for root in roots}
     recorded_only = {
+        "containerd.supports-route",  # a route that a release does not offer is no fault of the node
         "node.selinux",  # a kernel without SELinux
         "toolkit.runtime-works",  # where the handler's program cannot run, its own check is the root
         "kubernetes.runtime-endpoint",  # containerd.selected finds it first

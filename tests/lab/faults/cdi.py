@@ -200,14 +200,4 @@ FAULTS = (
         changes="cdi_spec_dirs",
         generations=NEWEST,
     ),
-    Fault(
-        "ctr-too-old-for-cdi",
-        "ctr below 2.0 takes a CDI device for a path.",
-        "true",
-        ("containerd.supports-route",),
-        routes=("ctr-gpus", "ctr-cdi"),
-        spares=("ctr-gpus",),
-        person="require another route",
-        generations=("1.6", "1.7"),
-    ),
 )

@@ -189,16 +189,6 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
-        "daemon-unit-broken",
-        "A drop-in of the service passes a flag that containerd does not know.",
-        "printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/containerd --no-such-flag\\n'"
-        " >/etc/systemd/system/containerd.service.d/60-flag.conf; systemctl daemon-reload; try_restart",
-        ("containerd.running",),
-        says="no-such-flag",
-        person="journal",
-        generations=NEWEST,
-    ),
-    Fault(
         "daemon-killed",
         "The daemon died, and its service does not bring it back.",
         "printf '[Service]\\nRestart=no\\n' >/etc/systemd/system/containerd.service.d/60-restart.conf;"
@@ -221,6 +211,7 @@ FAULTS = (
         "rm /usr/bin/ctr",
         ("containerd.ctr",),
         spares=("cri-handler",),
+        person="comes with containerd's own archive",
         says="ctr is not on PATH",
     ),
     Fault(
@@ -229,7 +220,7 @@ FAULTS = (
         "mkdir -p /opt/containerd/bin; mv /usr/bin/ctr /opt/containerd/bin/",
         ("containerd.ctr",),
         spares=("cri-handler",),
-        person="extend PATH",
+        person="comes with containerd's own archive",
         generations=NEWEST,
     ),
     Fault(

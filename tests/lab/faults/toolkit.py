@@ -193,16 +193,6 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
-        "config-root-of-the-driver-container",
-        "root names the driver container's folder, and the driver is on the host (catalogue rows 41 and 42).",
-        "sed -i 's|^#root = .*|root = \"/run/nvidia/driver\"|' $TOOLKIT",
-        ("toolkit.config-valid",),
-        spares=("ctr-gpus",),
-        where=f"{TOOLKIT}:root =",
-        generations=NEWEST,
-        shows=False,
-    ),
-    Fault(
         "config-refuses-the-variable",
         "NVIDIA_VISIBLE_DEVICES is not accepted: no GPU and no error.",
         "sed -i 's/^#accept-nvidia-visible-devices-envvar.*/accept-nvidia-visible-devices-envvar-when-unprivileged = false/'"
