@@ -40,7 +40,15 @@ DRIVER = frozenset(
     }
 )
 _NODE = frozenset({"node.reachable", "node.selinux"})
-_DAEMON = frozenset({"containerd.installed", "containerd.running", "containerd.selected", "containerd.supports-route"})
+_DAEMON = frozenset(
+    {
+        "containerd.installed",
+        "containerd.running",
+        "containerd.selected",
+        "containerd.supports-route",
+        "containerd.runc",
+    }
+)
 _CDI = frozenset(
     {
         "cdi.enabled",

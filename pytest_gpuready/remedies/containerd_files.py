@@ -13,7 +13,9 @@ from pytest_gpuready.remedies.edits import (
     Change,
     Workshop,
     append,
+    comment_out,
     on_line,
+    table_end,
     toml_key,
     toml_string,
 )
@@ -181,13 +183,42 @@ class FileRemedies(ServiceRemedies):
             for words, changes in self._repairs(shop, several=goal == self._goal):
                 if changes and shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
+            changes = self._line_after_line(shop)
+            if changes and shop.prove(changes[-1:], goal):
+                commands = [f"{self._sudo}{self._command(change)}" for change in changes]
+                words = f"Comment out what does not load in {changes[-1].path}, then restart containerd."
+                return Remedy(words, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))
         return self._fresh(said)
+
+    def _line_after_line(self, shop: Workshop) -> list[Change]:
+        """Comment out line after line that does not load, up to six; the last change has it all."""
+        error = self.config.loaded.error
+        if error is None or not error.path:
+            return []
+        path, line, text = error.path, error.line, shop.text(error.path)
+        changes: list[Change] = []
+        while text is not None and line is not None and len(changes) < 6:
+            lines = text.decode("utf-8", "replace").split("\n")
+            header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
+            change = comment_out(path, text, line, table_end(text, line) if header else line)
+            if change is None:
+                break
+            changes.append(change)
+            after, text = shop.after([change]), change.new
+            if after is None or after.loads or after.error is None or after.error.path != path:
+                return changes
+            line = after.error.line
+        return []
 
     def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
         """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
         error, main = self.config.loaded.error, self.config.path
         if error is None:
             return
+        # On 1.x what is left of a drop-in's table replaces the main file's as a whole: better without it.
+        old_release = known(lambda: self.live.disk_version < (2, 0), otherwise=False)
+        if error.path and error.path != main and not several and old_release:
+            yield f"Put {error.path} aside", [aside(error.path)]
         if error.path and error.line:
             yield from repairs(shop, error.path, error.line, error.text, several=several)
         elif error.text.startswith("panic"):
@@ -251,9 +282,11 @@ class FileRemedies(ServiceRemedies):
                     changes.append(change)
         final = {change.path: change for change in changes}
         summary = "Take CRI out of disabled_plugins, then restart containerd."
-        for more in self._and_runc(shop, final) if changes else ():
+        tries = [(more, lambda after: after.cri_enabled) for more in self._and_runc(shop, final)]
+        # Else what the plugin refuses once it is on shows then, as a root of its own.
+        for more, goal in [*tries, ([], lambda after: after.cri_state != "not loaded")] if changes else ():
             last = {**final, **{change.path: change for change in more}}
-            if shop.prove(last.values(), lambda after: after.cri_enabled):
+            if shop.prove(last.values(), goal):
                 commands = [f"{self._sudo}{self._command(change)}" for change in [*changes, *more]]
                 edits = tuple(shop.edit(change) for change in last.values())
                 if more:
