@@ -148,6 +148,11 @@ def test_testinfras_host_is_the_node_of_the_same_spec(spec: str) -> None:
     )  # fmt: skip
 
 
+def test_a_host_by_salt_is_the_minion() -> None:
+    """Testinfra's own backend is not asked for: it cannot be imported without Salt's library."""
+    assert node_spec(_Host(_Backend("salt", "n1", host="n1"))).label == "salt://n1"
+
+
 def test_a_host_by_safe_ssh_is_asked_by_ssh() -> None:
     class Place:
         name, user, port, password = "n1", "root", "22", None
