@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["unreachable", "incomplete", "not-ready", "unknown", "ready"]
 
+Proof = Literal["configured", "live"]
+
 #: Worst first.
 VERDICTS: tuple[Verdict, ...] = ("unreachable", "incomplete", "not-ready", "unknown", "ready")
 
@@ -55,7 +57,7 @@ class RouteReport:
 
     id: str
     verdict: Verdict
-    proof: Literal["configured", "live"]
+    proof: Proof
     required: bool
     roots: tuple[str, ...]
     offered: bool = True
