@@ -54,8 +54,9 @@ B() {
   case $(uname -m) in x86_64) a=amd64 ;; aarch64) a=arm64 ;; *) a=$(uname -m) ;; esac
   tar -C "$o" -cf "$d/layer.tar" . || return 1
   h=$(sha256sum "$d/layer.tar") || return 1
-  p='"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"'
-  printf '{"architecture":"%s","os":"linux","config":{"Env":[%s],"Cmd":["/usr/bin/sleep","3600"]},' \
+  p=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  case ${smi%/*} in *[!A-Za-z0-9/_.-]*) ;; /*) p=$p:${smi%/*} ;; esac
+  printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=%s"],"Cmd":["/usr/bin/sleep","3600"]},' \
     "$a" "$p" >"$d/config.json" || return 1
   printf '"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "${h%% *}" >>"$d/config.json" || return 1
   printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$T" >"$d/manifest.json"
