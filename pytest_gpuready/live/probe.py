@@ -12,8 +12,9 @@ from typing import Final
 
 from pytest_gpuready.node.clean import clean, one_line
 
-#: Asked of sh inside a container, and on the node. It makes nothing: `<>` would create what is not there. The driver's
-#: programs are mounted where the node has them: in a folder of its PATH, or in one of these, which NVIDIA's images name.
+#: Asked of sh inside a container, and on the node. It makes nothing: `<>` would create what is not there. The
+#: driver's programs are mounted where the node has them: in a folder of its PATH, or in one of these, which NVIDIA's
+#: images name.
 PROBE: Final = r"""
 LC_ALL=C
 PATH="$PATH:/usr/local/nvidia/bin:/usr/lib/wsl/lib:/run/opengl-driver/bin:/run/nvidia/driver/usr/bin"

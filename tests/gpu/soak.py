@@ -1,4 +1,4 @@
-"""Many live runs in a row on this machine, some killed: ``python -m tests.gpu.soak RUNS KILLS SEED FOLDER [ARGUMENT…]``.
+"""Many live runs on this machine, some killed: ``python -m tests.gpu.soak RUNS KILLS SEED FOLDER [ARGUMENT…]``.
 
 It prints what was left behind, and fails if anything was.
 """

@@ -55,10 +55,10 @@ def test_what_was_printed_around_the_probe_is_kept_apart() -> None:
 
 
 def test_mig_devices_are_listed_beside_their_gpu() -> None:
-    said = f"GPU 0: NVIDIA H100 (UUID: {UUIDS[0]})\n  MIG 1g.10gb Device 0: (UUID: MIG-ae3a1f05-1f5a-5a44-8bd4-9e1d2c3b4a5f)"
-    seen = parse(probed(said=said))
+    mig = "MIG-ae3a1f05-1f5a-5a44-8bd4-9e1d2c3b4a5f"
+    seen = parse(probed(said=f"GPU 0: NVIDIA H100 (UUID: {UUIDS[0]})\n  MIG 1g.10gb     Device  0: (UUID: {mig})"))
     assert seen is not None
-    assert seen.uuids == (UUIDS[0], "MIG-ae3a1f05-1f5a-5a44-8bd4-9e1d2c3b4a5f")
+    assert seen.uuids == (UUIDS[0], mig)
 
 
 @given(st.binary(max_size=300))
