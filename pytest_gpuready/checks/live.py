@@ -215,7 +215,7 @@ _route_check(
 )
 _route_check(
     "ctr-runtime",
-    "A toolkit that refuses its environment variable to unprivileged containers is asked by volume mounts or CDI.",
+    "It asks by NVIDIA_VISIBLE_DEVICES, as in that command.",
     "it runs the same program as a pod with the handler does, without the handler.",
     "toolkit internal/config/image/cuda_image.go; containerd contrib/ctr (--runc-binary).",
 )

@@ -1,15 +1,15 @@
 """Which routes are run on a node and how each is asked for its GPUs; and why the others are not. Pure.
 
 Every route that the node offers and that the passive checks found nothing against is run. How a container asks is what
-this node's toolkit takes: one that was hardened (its environment variable refused to unprivileged containers) is asked
-by volume mounts or by CDI, as the device plugin does there.
+this node's toolkit takes: pods of one that was hardened (its environment variable refused to unprivileged containers)
+ask by volume mounts, as the device plugin makes them do there; by CDI they ask on a route of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pytest_gpuready.live import image as images
 from pytest_gpuready.live.cri import Pod
@@ -193,15 +193,13 @@ def cdi_devices(views: Views, route: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-Asking = Literal["env", "mounts", "cdi"]
+def by_mounts(views: Views, route: str) -> bool:
+    """Whether this node's toolkit takes a request by volume mounts only.
 
-
-def asking(views: Views, route: str) -> Asking:
-    """How this node's toolkit takes a request from an unprivileged container."""
+    One that takes neither is what toolkit.config-valid fails; it can be asked by CDI, which is a route of its own.
+    """
     config = views.get(Toolkit).config_for(route)
-    if config.get(_ENVVAR) is not False:
-        return "env"
-    return "mounts" if config.get(_VOLUMES) is True else "cdi"
+    return config.get(_ENVVAR) is False and config.get(_VOLUMES) is True
 
 
 def _container(views: Views, route: str) -> Container:
@@ -212,22 +210,7 @@ def _container(views: Views, route: str) -> Container:
     elif route == "nerdctl":
         return Container(route, (route,), ("--gpus=all",), "nerdctl")
     else:
-        how = asking(views, route)
-        flags = (*RUNTIME, f"--env={'='.join(_CAPABILITIES)}")
-        if how == "env":
-            flags += ("--env=NVIDIA_VISIBLE_DEVICES=all",)
-        elif how == "mounts":
-            flags += (
-                f"--env=NVIDIA_VISIBLE_DEVICES={_MOUNTS}",
-                f"--mount=type=bind,src=/dev/null,dst={_MOUNTS}/all,options=rbind:ro",
-            )
-        elif views.get(Ctr).version >= (2, 0):
-            flags += tuple(f"--device={name}" for name in cdi_devices(views, "ctr-cdi"))
-        else:
-            raise Undetermined(
-                "the toolkit refuses the environment variable and takes no volume mounts, and this ctr knows no CDI: "
-                "nothing is left to ask by"
-            )
+        flags = (*RUNTIME, "--env=NVIDIA_VISIBLE_DEVICES=all", f"--env={'='.join(_CAPABILITIES)}")
     return Container(route, (route,), flags)
 
 
@@ -238,10 +221,7 @@ def _pod(views: Views, route: str) -> Pod:
     by_systemd = bool(handler is not None and handler.systemd_cgroup)
     if route == "cri-cdi":
         return Pod(route, name, "", cdi=cdi_devices(views, route), slice=by_systemd)
-    how = asking(views, route)
-    if how == "env":
-        return Pod(route, name, "", (("NVIDIA_VISIBLE_DEVICES", "all"), _CAPABILITIES), slice=by_systemd)
-    if how == "mounts":
-        mounts = (("/dev/null", f"{_MOUNTS}/all"),)
-        return Pod(route, name, "", (("NVIDIA_VISIBLE_DEVICES", _MOUNTS), _CAPABILITIES), mounts, slice=by_systemd)
-    return Pod(route, name, "", cdi=cdi_devices(views, "cri-cdi"), slice=by_systemd)
+    if by_mounts(views, route):
+        asked = (("NVIDIA_VISIBLE_DEVICES", _MOUNTS), _CAPABILITIES)
+        return Pod(route, name, "", asked, (("/dev/null", f"{_MOUNTS}/all"),), slice=by_systemd)
+    return Pod(route, name, "", (("NVIDIA_VISIBLE_DEVICES", "all"), _CAPABILITIES), slice=by_systemd)

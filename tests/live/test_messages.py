@@ -22,7 +22,7 @@ TEXTS = {
         'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead'
     ): "containerd.handler-cgroups",
     "container.Runtime.Name must be set: invalid argument": "containerd.handler-runtime-type",
-    "error running hook #0: fork/exec /usr/bin/nvidia-container-runtime-hook: no such file or directory": "toolkit.hook",
+    "hook #0: fork/exec /usr/bin/nvidia-container-runtime-hook: no such file or directory": "toolkit.hook",
     "error running hook #0: fork/exec /usr/bin/nvidia-cdi-hook: no such file or directory": "cdi.spec-current",
     (
         "OCI runtime create failed: unable to retrieve OCI runtime error (open /run/x/log.json: no "
@@ -50,7 +50,7 @@ TEXTS = {
     (
         'error mounting "/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.14" to rootfs at "/x": no such file or directory'
     ): "cdi.spec-current",
-    'failed to inject devices: failed to stat CDI host device "/dev/nvidia0": no such file or directory': "cdi.spec-current",
+    'inject devices: failed to stat CDI host device "/dev/nvidia0": no such file or directory': "cdi.spec-current",
     "mount error: file creation failed: /x/usr/lib/libnvidia-ml.so.1: file exists": "live.image",
     "requirement error: unsatisfied condition: cuda>=12.8, please update your driver": "live.image",
     "nvidia-container-cli: device error: 7: unknown device": "driver.gpu-count",
