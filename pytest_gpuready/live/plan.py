@@ -109,6 +109,7 @@ def make(views: Views, passive: NodeReport) -> Plan:
         pause=pause_image(views) if pods else None,
         image=settings.image if settings.image == images.BUILTIN else images.full_reference(settings.image),
         idle_only=settings.live_idle_only,
+        seconds=SECONDS,
         deadline=min(MOST, max(LEAST, 15 * count)),
     )
 

@@ -179,3 +179,21 @@ def test_the_command_line_is_shown_without_passwords() -> None:
     args = ["--gpuready", "--hosts=ssh://root:a:b@n1,ssh://n2,ssh://u:c@n3", "-k", "a b"]
     assert command(args) == "pytest --gpuready '--hosts=ssh://root:***@n1,ssh://n2,ssh://u:***@n3' -k 'a b'"
     assert hidden("ssh://[::1]:22 user@host") == "ssh://[::1]:22 user@host"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--gpuready-image=busybox"], "--gpuready-live"),
+        (["--gpuready-live", "--gpuready-image=a b"], "no name of an image"),
+    ],
+)
+def test_an_image_that_cannot_be_meant_is_a_usage_error(run: Pytest, args: list[str], words: str) -> None:
+    result = run("--gpuready", *args)
+    assert result.code == pytest.ExitCode.USAGE_ERROR
+    assert words in result.err
+
+
+def test_idle_only_is_a_live_run_and_its_checks_are_shown(run: Pytest, nodes: Nodes) -> None:
+    result = run("--gpuready", "--gpuready-live-idle-only", f"--hosts={nodes.bare}", "--collect-only", "-q")
+    assert "gpuready/live.py::ctr_gpus" in result.out
