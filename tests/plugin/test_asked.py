@@ -189,11 +189,13 @@ def test_the_command_line_is_shown_without_passwords() -> None:
     ],
 )
 def test_an_image_that_cannot_be_meant_is_a_usage_error(run: Pytest, args: list[str], words: str) -> None:
-    result = run("--gpuready", *args)
-    assert result.code == pytest.ExitCode.USAGE_ERROR
+    result = run.suite(*args)
+    assert result.ret == USAGE
     assert words in result.err
 
 
 def test_idle_only_is_a_live_run_and_its_checks_are_shown(run: Pytest, nodes: Nodes) -> None:
-    result = run("--gpuready", "--gpuready-live-idle-only", f"--hosts={nodes.bare}", "--collect-only", "-q")
+    result = run.suite("--gpuready-live-idle-only", "-v", hosts=nodes.bare)
     assert "gpuready/live.py::ctr_gpus" in result.out
+    assert result.report is not None
+    assert result.report["live"] is True
