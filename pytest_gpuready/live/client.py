@@ -142,6 +142,8 @@ class CtrClient:
         return fact.text.splitlines()
 
     def _ask(self, request: facts.Request) -> facts.Fact:
+        if self._label.startswith("snapshot://"):
+            raise CtrError("a snapshot runs nothing")
         if self._shell is None:
             shell = self._new_shell()
             reached = gather(shell, self._label, lambda _: (), 30)

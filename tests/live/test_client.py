@@ -158,6 +158,14 @@ def test_a_node_that_does_not_answer_is_told(ctr: Path, monkeypatch: pytest.Monk
     client.close()
 
 
+def test_a_snapshot_runs_nothing() -> None:
+    node = nodes.ready()
+    node.label = "snapshot://x.json"
+    client = CtrClient(Views(node.facts()), lambda: Shell(parse("local://"), Options()))
+    with pytest.raises(CtrError, match="snapshot"):
+        client.namespaces()
+
+
 def test_the_runner_runs_what_is_planned_in_the_same_login(ctr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = plan.Plan(containers=(Container("ctr-gpus", ("ctr-gpus",)),), ctr=str(ctr), socket="/s", image="x:1")
     monkeypatch.setattr(plan, "make", lambda *_: planned)
