@@ -25,7 +25,7 @@ PIDS: Final = 256
 OUTPUT: Final = 32_768
 """Most that is kept of what one container prints, in bytes."""
 
-STOPPING: Final = 40
+STOPPING: Final = 60
 """Seconds that the guard takes at most to end what runs and to clean up, after its deadline."""
 
 #: u: seconds since boot. b, e: a section begins and ends. J: a command under its deadline, as a section; its status is
@@ -109,6 +109,7 @@ G() {
     done
   done
 }
+O() { c k8s.io containers ls -q "labels.\"gpuready.run\"==$K"; }
 kill_all() {
   [ -z "$OWN" ] || for x in $(c "$R" tasks ls -q); do c "$R" tasks kill -s KILL "$x" >/dev/null; done
   [ -n "$SHARED" ] || return
@@ -116,7 +117,14 @@ kill_all() {
 }
 clean() {
   if [ -n "$PODS" ]; then
-    for k in 1 2 3 4 5; do Y; [ -n "$left" ] || break; done
+    # A pod that is still being made is in no list of pods; the daemon takes it away itself once its call is gone.
+    for k in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+      Y
+      g=$(O)
+      [ -n "$left$g" ] || break
+      sleep 1
+    done
+    for x in $g; do X k8s.io "$x"; done
     N
   fi
   if [ -n "$SHARED" ]; then
@@ -127,13 +135,15 @@ clean() {
     c "$R" namespaces rm "$R" >/dev/null || D
   fi
   rm -rf "/run/$R" "/tmp/$R"
+  # A ctr that was killed leaves its pipes (containerd defaults/defaults_unix.go: DefaultFIFODir).
+  for x in /run/containerd/fifo/*/"$R"-*; do [ ! -e "$x" ] || rm -rf "${x%/*}"; done
   G
 }
 left() {
   if [ -n "$OWN" ] && c default namespaces ls -q | grep -qxF "$R"; then echo "the containerd namespace $R"; fi
   if [ -n "$SHARED" ]; then c default containers ls -q | grep "^$R-"; fi
-  if [ -n "$PODS" ]; then c k8s.io images ls -q "name==$T"; Y; [ -z "$left" ] || echo "pods: $left"; fi
-  for x in /run/"$R" /tmp/"$R" /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do [ ! -e "$x" ] || echo "$x"; done
+  if [ -n "$PODS" ]; then c k8s.io images ls -q "name==$T"; O; Y; [ -z "$left" ] || echo "pods: $left"; fi
+  for x in /run/"$R" /tmp/"$R" /run/containerd/fifo/*/"$R"-* /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do [ ! -e "$x" ] || echo "$x"; done
 }
 """
 

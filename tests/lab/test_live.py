@@ -157,7 +157,7 @@ fi"""
 
 
 def it_hangs(node: Node) -> None:
-    node.put(RUNTIME, WRAPPER.replace("WHAT", '[ -z "$create" ] || sleep 600'), 0o755)
+    node.put(RUNTIME, WRAPPER.replace("WHAT", '[ -z "$create" ] || exec sleep 600'), 0o755)
 
 
 def every_container_gets_all(node: Node) -> None:
