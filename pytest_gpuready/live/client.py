@@ -67,7 +67,7 @@ class CtrClient:
         flags: Sequence[str] = (),
         seconds: float = SECONDS,
     ) -> Result:
-        """Run a command in a new container and remove it; `CtrError` if ctr's answer was not had.
+        """Run a command in a new container and remove it; `CtrError` if it was not run.
 
         `image` is `builtin` (made of the node's own libc, with sh and sleep) or one that is in the namespace `default`.
         `gpus` are indexes for `--gpus`, `flags` whatever else ctr run takes. After `seconds` the container is ended,
@@ -89,6 +89,8 @@ class CtrClient:
         )
         found = sections(self._ask(script.request(plan)).data) or {}
         built, section = found.get("image"), found.get("run")
+        if built is not None and not plan.builtin and b"default" not in built.data.split():
+            raise CtrError(f"{plan.image} is not in the namespace default: ctr images pull {plan.image}")
         if section is None or section.rc is None:
             said = clean(built.data.decode("utf-8", "replace")).strip() if built is not None else ""
             raise CtrError(f"the container was not run: {one_line(said) or 'the node did not answer to the end'}")

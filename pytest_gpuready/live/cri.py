@@ -216,7 +216,13 @@ def run_pod(pod: Pod, run: str, key: str, seconds: int) -> str:
             _call(f"{section}/ExecSync/$k", f"{_RUNTIME}ExecSync", probe, seconds + 2, verb="W"),
             "fi",
         ]
-        lines += ['if [ "$w" = 0 ]; then V && break; b ' + f"{name}/vanished/$k; e {name}/vanished/$k 0; continue; fi"]
+        # Whoever removes a pod stops its containers first, and the pod a moment later.
+        lines += [
+            'if [ "$w" = 0 ]; then',
+            "V && sleep 1 && V && break",
+            f"b {name}/vanished/$k; e {name}/vanished/$k 0; continue",
+            "fi",
+        ]
     stop = octal(encode([(1, _POD)]))
     lines += [
         f"q {_RUNTIME}StopPodSandbox {stop} {seconds} >/dev/null",

@@ -142,8 +142,13 @@ clean() {
 left() {
   if [ -n "$OWN" ] && c default namespaces ls -q | grep -qxF "$R"; then echo "the containerd namespace $R"; fi
   if [ -n "$SHARED" ]; then c default containers ls -q | grep "^$R-"; fi
-  if [ -n "$PODS" ]; then c k8s.io images ls -q "name==$T"; O; Y; [ -z "$left" ] || echo "pods: $left"; fi
-  for x in /run/"$R" /tmp/"$R" /run/containerd/fifo/*/"$R"-* /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do [ ! -e "$x" ] || echo "$x"; done
+  if [ -n "$PODS" ]; then
+    c k8s.io images ls -q "name==$T"; O; Y
+    [ -z "$left" ] || echo "pods: $left"
+  fi
+  for x in /run/"$R" /tmp/"$R" /run/containerd/fifo/*/"$R"-* /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do
+    [ ! -e "$x" ] || echo "$x"
+  done
 }
 """
 
