@@ -278,9 +278,32 @@ def read_settings(config: pytest.Config) -> Settings:
         handler=found["handler"],
         socket=socket,
         kubeconfig=kubeconfig,
+        live=_live(config),
+        live_idle_only=bool(config.option.gpuready_live_idle_only),
+        image=_image(config),
         sudo=bool(getattr(config.option, "sudo", False)),
         sources=sources,
     )
+
+
+def _live(config: pytest.Config) -> bool:
+    """Whether containers are run. What says how they are run says nothing alone."""
+    option = config.option
+    if option.gpuready_live_idle_only:
+        option.gpuready_live = True
+    if option.gpuready_image and not option.gpuready_live:
+        raise pytest.UsageError("--gpuready-image names the image of containers, which are run with --gpuready-live")
+    return bool(option.gpuready_live)
+
+
+def _image(config: pytest.Config) -> str:
+    """The image for containers: `builtin`, or a name that ctr can take."""
+    from pytest_gpuready.live.image import BUILTIN, is_reference  # noqa: PLC0415 - only where it is asked for
+
+    image = config.option.gpuready_image or BUILTIN
+    if not is_reference(image):
+        raise pytest.UsageError(f"--gpuready-image {one_line(image, 100)}: that is no name of an image")
+    return str(image)
 
 
 # ---------------------------------------------------------------------------------------------------- the controller

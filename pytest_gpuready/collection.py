@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue
+from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue, suite
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.shown import Shown
 
@@ -82,6 +82,11 @@ def mishap(error: BaseException) -> str:
     return f"pytest-gpuready itself failed{place}: {type(error).__name__}: {one_line(str(error), 200)}"
 
 
+def is_live(config: pytest.Config) -> bool:
+    """Whether containers are run: then their checks are there."""
+    return bool(getattr(config.option, "gpuready_live", False))
+
+
 class NotReady(Exception):  # noqa: N818 - what a failing finding is shown by
     """A finding that keeps a node from being ready; its text is what people read."""
 
@@ -109,7 +114,7 @@ class Suite(_Ours, pytest.Collector):
     def collect(self) -> Iterator[pytest.Collector]:
         """One collector per family."""
         for family in FAMILIES:
-            if any(check.family == family for check in catalogue().values()):
+            if any(check.family == family for check in suite(live=is_live(self.config)).values()):
                 path = _CHECKS / f"{family}.py"
                 yield Family.from_parent(self, name=path.name, path=path, nodeid=family_id(family), suite=self)
 

@@ -104,6 +104,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="let the kubernetes checks ask the API server with this kubeconfig",
     )
+    add("--gpuready-live", action="store_true", help="also run a container by each route, and remove it again")
+    add("--gpuready-live-idle-only", action="store_true", help="the same, but leave a node alone whose GPUs are in use")
+    add(
+        "--gpuready-image",
+        metavar="REF",
+        help="the image for it (default: builtin, a tiny one made of the node's own libc; nothing is ever pulled)",
+    )
     add("--gpuready-list", action="store_true", help="list all checks and routes, and exit")
     add("--gpuready-explain", metavar="ID", help="explain a check, and exit")
     for name, text in INI:

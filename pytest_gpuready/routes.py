@@ -121,6 +121,11 @@ def _nerdctl(views: Views) -> frozenset[str]:
     return _CDI if cdi else frozenset({"toolkit.container-cli", "containerd.ctr"})
 
 
+def live_checks(route: str) -> frozenset[str]:
+    """What a route requires besides where containers are run."""
+    return frozenset({"live.image", f"live.{route}", "live.same-gpus", "live.isolation"})
+
+
 @dataclass(frozen=True)
 class Route:
     """A way in which a container gets its GPU: what a user types, and the checks that must hold for it."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["unreachable", "incomplete", "not-ready", "unknown", "ready"]
 
+Proof = Literal["configured", "live"]
+
 #: Worst first.
 VERDICTS: tuple[Verdict, ...] = ("unreachable", "incomplete", "not-ready", "unknown", "ready")
 
@@ -56,7 +58,7 @@ class RouteReport:
 
     id: str
     verdict: Verdict
-    proof: Literal["configured", "live"]
+    proof: Proof
     required: bool
     roots: tuple[str, ...]
     offered: bool = True
