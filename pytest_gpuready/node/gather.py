@@ -66,7 +66,7 @@ def ask(transport: Transport, facts: Facts, request: Request, timeout: float) ->
     """
     script = f"{{\nexec 7<&0\n{render([request], transport.nonce)}exec 7<&-\n}}\n"
     reply = transport.send(script, time.monotonic() + timeout)
-    _record(facts, [request], reply, transport.nonce)
+    _record(facts, [request], parse(reply.output, [request], transport.nonce), reply)
 
 
 def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:

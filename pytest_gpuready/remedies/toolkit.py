@@ -74,7 +74,7 @@ class ToolkitRemedies:
         """Comment out a line that is no TOML, or the one before it, if the rest can be read then."""
         for number in (line, line - 1):
             change = comment_out(path, old, number, number)
-            if change is not None and _reads(change.new):
+            if change is not None and change.new is not None and _reads(change.new):
                 diff = difflib.unified_diff(
                     old.decode("utf-8", "replace").splitlines(keepends=True),
                     change.new.decode("utf-8", "replace").splitlines(keepends=True), path, path, n=0,
