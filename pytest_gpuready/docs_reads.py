@@ -90,6 +90,7 @@ ROWS: tuple[Row, ...] = (
     Row("files", "*", _CONTAINERD, _CONFIG, _IMPORTS, "PATTERN"),
     Row("stat", "/etc/containerd*", _CONTAINERD, "whether files changed after the daemon started"),
     Row("stat", "*", _CONTAINERD, "whether files changed after the daemon started", _IMPORTS, "CONFIGURATION"),
+    Row("stat", "/usr/bin/nodeadm", _CONTAINERD, "whether EKS's nodeadm writes the configuration"),
     Row(
         "file",
         "/sys/fs/selinux/booleans/container_use_devices",
@@ -153,6 +154,14 @@ ROWS: tuple[Row, ...] = (
     *(
         Row("stat", path, _DRIVER, "which modules are loaded")
         for path in ("/sys/module/nvidia*", "/sys/module/nouveau")
+    ),
+    *(
+        Row("glob", path, _DRIVER, "the driver's libraries on disk, also where no link or cache leads to them")
+        for path in ("/usr/lib/*/lib*.so.*", "/usr/lib64/lib*.so.*")
+    ),
+    *(
+        Row("stat", f"*/{program}", _DRIVER, "what makes initial ramdisks, which hold modules and their options")
+        for program in ("update-initramfs", "dracut", "mkinitcpio")
     ),
     Row("stat", "/dev/nvidia*", _DRIVER, "the device nodes: there, numbers, modes"),
     Row("stat", "/dev/dxg", _DRIVER, "whether this is WSL"),
@@ -249,7 +258,7 @@ def page() -> str:
         "",
         "- Nothing is written, created, moved or removed on a node; the scripts have no file of their own there.",
         "- No module is loaded, no service is started, stopped or reloaded, no package is installed, no setting changed.",
-        "- No container is run and no image is pulled.",
+        "- No image is pulled, and no container is run unless `--gpuready-live` asks for it ([live.md](live.md)).",
         "- NVML is not asked where the kernel module is not loaded: nvidia-smi would load it, and make device nodes.",
         "- Nothing is sent from a node to anywhere but the pytest that asked; nothing is looked up on the Internet.",
         "- What a node says never becomes shell, HTML, a terminal's control sequence, or a path where pytest runs.",

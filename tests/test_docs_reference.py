@@ -17,7 +17,7 @@ from pytest_gpuready.node.hosts import SCHEMES, SpecError, keys_of, parse
 from pytest_gpuready.node.snapshot import read, shipped
 from pytest_gpuready.report.json import render
 from pytest_gpuready.report.model import Run
-from tests.report.test_schema import faults, sample
+from tests.report.test_schema import compared, faults, sample
 
 
 def test_the_page_has_every_option_of_pytests_own_help(pytester: pytest.Pytester) -> None:
@@ -92,7 +92,7 @@ def held(value: Any, path: str = "") -> set[str]:
 
 def test_every_key_of_a_report_is_on_the_page_and_no_other() -> None:
     shown = {path for path, _, _ in keys(schema(), schema(), "")}
-    there = held(json.loads(json.dumps(sample())))
+    there = held(json.loads(json.dumps(sample()))) | held(json.loads(json.dumps(compared())))
     assert there - shown - {"nodes[].inventory.kernel"} == set()
     assert shown - there <= {
         path for path in shown if ".remedy.edits[]" in path or ".where." in path or "waived" in path

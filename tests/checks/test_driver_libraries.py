@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import driver as d
+from tests.support import toolkit as t
 from tests.support.simnode import SimNode
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class TestPresent:
 
     def test_a_toolkit_that_points_at_a_driver_container_that_is_not_there(self) -> None:
         """gpu-operator issue 425: lstat /run/nvidia/driver/dev/nvidiactl."""
-        made = node(*d.both())
+        made = t.toolkit(node(*d.both()))
         made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/run/nvidia/driver"\n')
         finding = find(made)
         assert finding.per_route["cri-handler"] == "not-applicable"
