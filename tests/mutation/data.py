@@ -8,7 +8,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.checks.catalogue import catalogue
+from pytest_gpuready.checks.catalogue import REACHABLE, catalogue
 from pytest_gpuready.model import Answer, Outcome, Remedy, failed, passed, unknown
 from pytest_gpuready.remedies import PARTS
 from pytest_gpuready.routes import DRIVER, ROUTES
@@ -46,6 +46,8 @@ def data_mutants() -> Iterator[DataMutant]:
         for status in ANSWERS:
             yield DataMutant("answer", check.id, status, module, check.func.__name__)
         for need in check.needs:
+            if need == REACHABLE and len(check.needs) > 1:
+                continue  # it comes with whatever else is needed; nobody wrote it down
             yield DataMutant("need", check.id, need)
     for route in ROUTES:
         for required in sorted(named()):

@@ -34,6 +34,7 @@ FACT_TESTS: tuple[str, ...] = (
     "tests/remedies",
     "tests/test_judge.py",
     "tests/test_routes.py",
+    "tests/test_requires.py",
     "tests/test_never_vacuous.py",
 )
 
@@ -144,11 +145,9 @@ class Engine:
         mask = 0
         if isinstance(mutant, data.DataMutant):
             if mutant.kind == "need":
-                return module.needs.get((mutant.name, mutant.what), 0)
+                return module.needs.get((mutant.name, mutant.what), 0) | _all(module, "tests/checks/test_needs.py")
             if mutant.kind == "route":
-                if module.tests and module.tests[0].startswith("tests/test_routes.py"):
-                    return (1 << len(module.tests)) - 1  # they ask a route what it requires
-                return module.routes.get((mutant.name, mutant.what), 0)
+                return _all(module, "tests/test_requires.py") | module.routes.get((mutant.name, mutant.what), 0)
             start, end = code.body_of(mutant.file, mutant.function)
             for (file, _, after), tests in module.arcs.items():
                 if file == mutant.file and start <= after <= end:
@@ -215,6 +214,11 @@ class Engine:
         elif os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGXCPU, signal.SIGKILL):
             state = "killed"
         self._done(Result(mutant.id, state, names[-1] if names and state == "killed" else "", tests))
+
+
+def _all(module: Seen, name: str) -> int:
+    """All tests of a module that states the table itself, no test of another."""
+    return (1 << len(module.tests)) - 1 if module.tests and module.tests[0].startswith(name) else 0
 
 
 def _write(pipe: int, name: str) -> None:
