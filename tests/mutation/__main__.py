@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.code import ROOT
-from tests.mutation.engine import FACT_TESTS, Engine, Result, family, mutants, timed
+from tests.mutation.engine import FACT_TESTS, Engine, family, mutants, timed
 from tests.mutation.equivalent import reason
 
 
@@ -29,10 +29,10 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="only those that were not killed by the last run")
     parser.add_argument("--tests", action="append", metavar="PATH", help="only these tests (default: the fact tests)")
     parser.add_argument("--list", action="store_true", help="say which mutants there are, and run none")
-    parser.add_argument("--limit", type=float, default=20, metavar="S", help="CPU seconds beyond the tests' own")
+    parser.add_argument("--most", type=float, default=600, metavar="S", help="seconds of tests for a mutant, at most")
     parser.add_argument("--keep", type=Path, default=ROOT / ".mutation", help="folder for what a later run uses")
     asked = parser.parse_args()
-    last = asked.keep / "results.json"
+    last = asked.keep / "results.jsonl"
     before = kept(last)
     wanted = [
         mutant
@@ -50,15 +50,14 @@ def main() -> int:
         [mutant for mutant in wanted if mutant.id not in equal],
         asked.keep,
         asked.jobs,
-        asked.limit,
-        {name: result["by"] for name, result in before.items() if result.get("by")},
+        asked.most,
+        {name: result["by"] for name, result in before.items() if result["by"]},
     )
     since = timed()
     tests = [str(ROOT / name) for name in asked.tests or FACT_TESTS]
     quiet = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(ROOT)]
     words = [*tests, *quiet, "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     code = pytest.main(words, plugins=[engine])
-    keep(last, engine.results)
     states = Counter(result.state for result in engine.results)
     print(
         f"{len(wanted)} mutants: {states['killed']} killed, {len(equal)} the same program, {states['survived']} survived, "
@@ -72,15 +71,8 @@ def main() -> int:
 
 def kept(last: Path) -> dict[str, dict[str, str]]:
     """What became of each mutant when it was last run."""
-    found: dict[str, dict[str, str]] = json.loads(last.read_text()) if last.exists() else {}
-    return found
-
-
-def keep(last: Path, results: list[Result]) -> None:
-    """Write down what became of each, for the next run."""
-    became = kept(last) | {result.mutant: {"state": result.state, "by": result.by} for result in results}
-    last.parent.mkdir(parents=True, exist_ok=True)
-    last.write_text(json.dumps(became, indent=1))
+    lines = last.read_text().splitlines() if last.exists() else []
+    return {result["mutant"]: result for result in map(json.loads, lines)}
 
 
 if __name__ == "__main__":

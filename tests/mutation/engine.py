@@ -8,6 +8,8 @@ answer that differs from what it would have been.
 from __future__ import annotations
 
 import gc
+import itertools
+import json
 import os
 import resource
 import signal
@@ -44,6 +46,9 @@ Mutant = code.CodeMutant | data.DataMutant
 _IDLE = 3
 _KILLED = 1
 
+#: CPU seconds that a child may take beyond its tests' own.
+_SLACK = 15
+
 
 @dataclass(frozen=True)
 class Result:
@@ -73,11 +78,11 @@ def family(mutant: Mutant) -> str:
 class Engine:
     """A plugin in whose test loop the mutants run."""
 
-    def __init__(self, mutants: list[Mutant], cache: Path, jobs: int, limit: float, first: dict[str, str]) -> None:
+    def __init__(self, mutants: list[Mutant], cache: Path, jobs: int, most: float, first: dict[str, str]) -> None:
         self.mutants = mutants
         self.cache = cache
         self.jobs = jobs
-        self.limit = limit
+        self.most = most
         self.first = first
         self.results: list[Result] = []
         self.items: dict[str, pytest.Item] = {}
@@ -121,6 +126,8 @@ class Engine:
 
     def _done(self, result: Result) -> None:
         self.results.append(result)
+        with (self.cache / "results.jsonl").open("a") as file:
+            file.write(json.dumps({"mutant": result.mutant, "state": result.state, "by": result.by}) + "\n")
         if result.state != "killed":
             self._tell(f"{result.state:9} {result.mutant}" + (f" ({result.tests} tests)" if result.tests else ""))
 
@@ -136,10 +143,12 @@ class Engine:
             mask = self._mask(mutant, module)
             found += [module.tests[number] for number in chosen(mask, module.tests)]
         first, mine = self.first.get(mutant.id), family(mutant)
-        return sorted(
+        found = sorted(
             (name for name in found if name not in self.broken),
             key=lambda name: (name != first, mine not in name.partition("::")[0], self.seconds[name]),
         )
+        spent = itertools.accumulate(self.seconds[name] for name in found)
+        return [name for name, seconds in zip(found, spent, strict=True) if seconds <= self.most] or found[:1]
 
     def _mask(self, mutant: Mutant, module: Seen) -> int:
         mask = 0
@@ -181,7 +190,7 @@ class Engine:
             null = os.open(os.devnull, os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(null, number)
-            limit = int(self.limit + 5 * sum(self.seconds[name] for name in tests))
+            limit = int(_SLACK + 5 * sum(self.seconds[name] for name in tests))
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
             os._exit(self._try(mutant, tests, lambda name: _write(writes, name)))
         finally:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import coverage
 from _pytest.runner import runtestprotocol
 
 from pytest_gpuready.judge import Judge
@@ -17,13 +17,12 @@ from tests.mutation.code import PACKAGE, ROOT, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import FrameType
 
     import pytest
 
     from pytest_gpuready.model import Outcome
 
-#: (file, line, the line that follows; -1 at the end)
+#: (file, line, the line that follows); a negative one is the function's beginning or end
 Arc = tuple[str, int, int]
 
 
@@ -44,27 +43,12 @@ class Spy:
 
     def __init__(self) -> None:
         self.files = {str(path): str(path.relative_to(PACKAGE)) for path in subjects()}
+        self.coverage = coverage.Coverage(branch=True, include=list(self.files), data_file=None, config_file=False)
+        self.coverage.set_option("run:disable_warnings", ["no-data-collected"])
         self.arcs: set[Arc] = set()
         self.needs: set[tuple[str, str]] = set()
         self.routes: set[tuple[str, str]] = set()
         self.seen_as = Judge._seen
-
-    def __call__(self, frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
-        file = self.files.get(frame.f_code.co_filename)
-        if file is None:
-            return None
-        last, arcs = 0, self.arcs
-
-        def local(frame: FrameType, event: str, _arg: object) -> Callable[..., Any]:
-            nonlocal last
-            if event == "line":
-                arcs.add((file, last, frame.f_lineno))
-                last = frame.f_lineno
-            elif event == "return":
-                arcs.add((file, last, -1))
-            return local
-
-        return local
 
     def watch(self, item: pytest.Item) -> tuple[bool, float]:
         """Whether the test passes, and its CPU seconds; what it ran is in the sets."""
@@ -90,12 +74,16 @@ class Spy:
 
         Judge._seen = _seen  # type: ignore[method-assign]
         started = time.process_time()
-        sys.settrace(self)
+        self.coverage.erase()
+        self.coverage.start()
         try:
             reports = runtestprotocol(item, log=False, nextitem=None)
         finally:
-            sys.settrace(None)
+            self.coverage.stop()
             Judge._seen = seen_as  # type: ignore[method-assign]
+        said = self.coverage.get_data()
+        for path in said.measured_files():
+            self.arcs |= {(self.files[path], before, after) for before, after in said.arcs(path) or ()}
         return all(report.passed for report in reports), time.process_time() - started
 
 
