@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.checks.catalogue import REACHABLE, catalogue
 from pytest_gpuready.model import Answer, Outcome, Remedy, failed, passed, unknown
 from pytest_gpuready.remedies import PARTS
-from pytest_gpuready.routes import DRIVER, ROUTES
+from pytest_gpuready.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_gpuready.routes import Route
 
 ANSWERS: dict[str, Outcome] = {
     "pass": passed("says so"),
@@ -49,28 +51,30 @@ def data_mutants() -> Iterator[DataMutant]:
             if need == REACHABLE and len(check.needs) > 1:
                 continue  # it comes with whatever else is needed; nobody wrote it down
             yield DataMutant("need", check.id, need)
-    for route in ROUTES:
-        for required in sorted(named()):
-            yield DataMutant("route", route, required)
+    for route in ROUTES.values():
+        for name in required(route):
+            yield DataMutant("route", route.id, name)
     yield from _remedies()
 
 
-def named() -> set[str]:
-    """Every check that a route may require."""
-    from pytest_gpuready import routes  # noqa: PLC0415 - its tables, by their names
+class _Said:
+    """Stands for the views that a route asks: a mode of the toolkit, and clients of one age."""
 
-    found = set(DRIVER)
-    for name, value in vars(routes).items():
-        if name.isupper() and isinstance(value, frozenset):
-            found |= value
-    return found | {
-        "containerd.ctr",
-        "containerd.default-runtime",
-        "kubernetes.runtimeclass",
-        "kubernetes.allocatable",
-        "toolkit.container-cli",
-        "toolkit.hook",
-    }
+    def __init__(self, mode: str, *, cdi: bool) -> None:
+        self.mode = mode
+        self.gpus_by_cdi = self.nerdctl_gpus_by_cdi = cdi
+
+    def get(self, _: type) -> _Said:
+        return self
+
+    def mode_for(self, _: str) -> str:
+        return self.mode
+
+
+def required(route: Route) -> list[str]:
+    """Every check that a route requires in some mode or release."""
+    said: list[Any] = [_Said(mode, cdi=cdi) for mode in ("legacy", "cdi", "jit-cdi", "csv") for cdi in (True, False)]
+    return sorted(frozenset().union(*(route.requires(views) for views in said)))
 
 
 def _remedies() -> Iterator[DataMutant]:

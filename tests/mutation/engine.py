@@ -8,6 +8,7 @@ answer that differs from what it would have been.
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from _pytest.runner import runtestprotocol
 
+from pytest_gpuready.checks.catalogue import catalogue
 from tests.mutation import code, data
 from tests.mutation.seen import chosen, seen
 
@@ -41,6 +43,9 @@ FACT_TESTS: tuple[str, ...] = (
 )
 
 Mutant = code.CodeMutant | data.DataMutant
+
+#: Modules whose tests state a table itself.
+_STATED = ("tests/checks/test_needs.py", "tests/test_requires.py")
 
 #: A child's words: nothing was seen to differ.
 _IDLE = 3
@@ -89,6 +94,7 @@ class Engine:
         self.seconds: dict[str, float] = {}
         self.seen: dict[str, Seen] = {}
         self.broken: list[str] = []
+        self.words: dict[str, str] = {}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what needs more than facts, and random examples."""
@@ -102,6 +108,7 @@ class Engine:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Watch the tests once, then try every mutant."""
         self.items = {item.nodeid: item for item in session.items}
+        self.words = {item.nodeid: _source(item) for item in session.items}
         self.seen = seen(session.items, self.cache, self._tell)
         for module in self.seen.values():
             self.seconds.update(zip(module.tests, module.seconds, strict=True))
@@ -142,10 +149,16 @@ class Engine:
         for module in self.seen.values():
             mask = self._mask(mutant, module)
             found += [module.tests[number] for number in chosen(mask, module.tests)]
-        first, mine = self.first.get(mutant.id), family(mutant)
+        first, mine, said = self.first.get(mutant.id), family(mutant), _hint(mutant)
         found = sorted(
             (name for name in found if name not in self.broken),
-            key=lambda name: (name != first, mine not in name.partition("::")[0], self.seconds[name]),
+            key=lambda name: (
+                name != first,
+                not name.startswith(_STATED),
+                not (said and said in self.words[name]),
+                mine not in name.partition("::")[0],
+                self.seconds[name],
+            ),
         )
         spent = itertools.accumulate(self.seconds[name] for name in found)
         return [name for name, seconds in zip(found, spent, strict=True) if seconds <= self.most] or found[:1]
@@ -154,9 +167,15 @@ class Engine:
         mask = 0
         if isinstance(mutant, data.DataMutant):
             if mutant.kind == "need":
-                return module.needs.get((mutant.name, mutant.what), 0) | _all(module, "tests/checks/test_needs.py")
+                return module.needs.get((mutant.name, mutant.what), 0) | _all(module, _STATED[0])
             if mutant.kind == "route":
-                return _all(module, "tests/test_requires.py") | module.routes.get((mutant.name, mutant.what), 0)
+                return _all(module, _STATED[1]) | module.routes.get((mutant.name, mutant.what), 0)
+            if mutant.kind == "answer":
+                for (check, status), tests in module.statuses.items():
+                    if check == mutant.name and status != data.ANSWERS[mutant.what].status:
+                        mask |= tests
+                if mask:
+                    return mask
             start, end = code.body_of(mutant.file, mutant.function)
             for (file, _, after), tests in module.arcs.items():
                 if file == mutant.file and start <= after <= end:
@@ -223,6 +242,22 @@ class Engine:
         elif os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGXCPU, signal.SIGKILL):
             state = "killed"
         self._done(Result(mutant.id, state, names[-1] if names and state == "killed" else "", tests))
+
+
+def _source(item: pytest.Item) -> str:
+    """A test's own text and id."""
+    return item.nodeid + inspect.getsource(getattr(item, "obj", type(item)))
+
+
+def _hint(mutant: Mutant) -> str:
+    """What a test that is about it is likely to say: the check's name, or the remedy's."""
+    if isinstance(mutant, data.DataMutant):
+        return mutant.name.rpartition(".")[2]
+    for check in catalogue().values():
+        if check.func.__module__.endswith("." + mutant.file.removesuffix(".py").rpartition("/")[2]):
+            if check.func.__name__ == mutant.function:
+                return check.id.partition(".")[2]
+    return mutant.function.rpartition(".")[2].strip("_")
 
 
 def _all(module: Seen, name: str) -> int:

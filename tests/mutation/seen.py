@@ -36,6 +36,7 @@ class Seen:
     arcs: dict[Arc, int] = field(default_factory=dict)
     needs: dict[tuple[str, str], int] = field(default_factory=dict)
     routes: dict[tuple[str, str], int] = field(default_factory=dict)
+    statuses: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Spy:
@@ -48,11 +49,12 @@ class Spy:
         self.arcs: set[Arc] = set()
         self.needs: set[tuple[str, str]] = set()
         self.routes: set[tuple[str, str]] = set()
+        self.statuses: set[tuple[str, str]] = set()
         self.seen_as = Judge._seen
 
     def watch(self, item: pytest.Item) -> tuple[bool, float]:
         """Whether the test passes, and its CPU seconds; what it ran is in the sets."""
-        self.arcs, self.needs, self.routes = set(), set(), set()
+        self.arcs, self.needs, self.routes, self.statuses = set(), set(), set(), set()
         spy, seen_as = self, self.seen_as
 
         def _seen(
@@ -68,6 +70,8 @@ class Spy:
             for need, roots in by.items():
                 if roots - set().union(*(other for name, other in by.items() if name != need)):
                     spy.needs.add((check_id, need))
+            if found[0] is not None:
+                spy.statuses.add((check_id, found[0].status))
             if found[1] or (found[0] is not None and found[0].status in ("fail", "unknown")):
                 spy.routes.add((route, check_id))
             return found
@@ -125,6 +129,7 @@ def seen(items: Sequence[pytest.Item], cache: Path, tell: Callable[[str], None])
             _mark(module.arcs, spy.arcs, 1 << number)
             _mark(module.needs, spy.needs, 1 << number)
             _mark(module.routes, spy.routes, 1 << number)
+            _mark(module.statuses, spy.statuses, 1 << number)
         kept.write_bytes(pickle.dumps((key, module)))
         tell(f"{name}: {len(tests)} tests, {sum(module.seconds):.1f} s, {len(module.broken)} do not pass")
     return found
