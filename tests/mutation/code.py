@@ -90,7 +90,9 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
         elif isinstance(node, ast.ClassDef):
-            yield from ((f"{node.name}.{inner.name}", inner) for inner in node.body if isinstance(inner, ast.FunctionDef))
+            yield from (
+                (f"{node.name}.{inner.name}", inner) for inner in node.body if isinstance(inner, ast.FunctionDef)
+            )
 
 
 class _Walk:
@@ -129,7 +131,9 @@ class _Walk:
         if isinstance(node, (ast.If, ast.While)):
             first, test = node.body[0].lineno, _told(node.test)
             own = first > lines[1]
-            yield mutant(f"if {test} → if True", (*path, ("test", None)), ast.Constant(True), unless=first if own else None)
+            yield mutant(
+                f"if {test} → if True", (*path, ("test", None)), ast.Constant(True), unless=first if own else None
+            )
             yield mutant(
                 f"if {test} → if False", (*path, ("test", None)), ast.Constant(False), unless_not=first if own else None
             )
@@ -160,11 +164,15 @@ class _Walk:
     def _call(self, node: ast.Call, path: _Path, mutant: Callable[..., CodeMutant]) -> Iterator[CodeMutant]:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         for status in SWAPS.get(name, ()) if self.file != "judge.py" else ():
-            changed = ast.Call(ast.Attribute(node, "but", ast.Load()), [], [ast.keyword("status", ast.Constant(status))])
+            changed = ast.Call(
+                ast.Attribute(node, "but", ast.Load()), [], [ast.keyword("status", ast.Constant(status))]
+            )
             yield mutant(f"{_told(node)} → {status}", path, changed)
         for number, keyword in enumerate(node.keywords):
             if keyword.arg == "remedy":
-                yield mutant(f"{_told(node)}: no remedy", (*path, ("keywords", number), ("value", None)), ast.Constant(None))
+                yield mutant(
+                    f"{_told(node)}: no remedy", (*path, ("keywords", number), ("value", None)), ast.Constant(None)
+                )
         if name == "Remedy":
             for number, word in ((1, "commands"), (2, "edits")):
                 if len(node.args) > number:
@@ -209,7 +217,9 @@ def _compiled(mutant: CodeMutant, function: FunctionType) -> CodeType:
     if owner:
         body = [ast.ClassDef(owner, [], [], body, [])]
     module = ast.fix_missing_locations(ast.Module(body, []))
-    code = compile(module, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    code = compile(
+        module, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True
+    )
     for part in filter(None, (owner, name)):
         code = next(const for const in code.co_consts if hasattr(const, "co_name") and const.co_name == part)
     return code

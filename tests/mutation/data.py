@@ -159,5 +159,3 @@ def _mending(
         return less
 
     return mend
-
-
