@@ -9,7 +9,8 @@ import pytest
 from pytest_gpuready.model import Settings
 from tests.checks.test_containerd import NO_TOOL, RESTART, binary, commands, finding, outcome, several
 from tests.support import kubernetes
-from tests.support.containerd import CONFIG, RUNTIME, SOCKET, V2, V3, Live, config, healthy, loaded, says, stopped
+from tests.support.containerd import CONFIG, RUNTIME, SOCKET, V2, V3, Live, config, healthy, k3s, loaded, says, stopped
+from tests.support.nodes import ready
 from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def test_where_two_daemons_are_asked_each_is_told_by_its_own_socket() -> None:
 def test_one_daemon_for_all_has_one_answer() -> None:
     assert finding(healthy(SimNode()), "running").per_route == {}
     assert finding(several(healthy(SimNode())), "running").per_route == {}
+    assert finding(kubernetes.k3s(k3s(SimNode())), "running").per_route == {}
 
 
 # ------------------------------------------------------------------------------------------------------------ selected
@@ -138,7 +140,9 @@ def test_the_kubelets_socket_that_no_containerd_has_leaves_the_clients_theirs() 
     flags = ["--container-runtime-endpoint=unix:///run/crio/crio.sock"]
     node = kubernetes.kubeadm(healthy(SimNode(), systemd=True), flags=flags)
     found = finding(node, "selected")
-    assert "the kubelet uses" in found.outcome.found
+    assert found.outcome.found == (
+        f"the kubelet uses /run/crio/crio.sock, and no containerd runs there (running: pid 900 at {SOCKET})"
+    )
     clients = {route for route, status in found.per_route.items() if status == "pass"}
     assert clients == {"ctr-gpus", "ctr-runtime", "ctr-cdi", "nerdctl"}
     assert {status for route, status in found.per_route.items() if route not in clients} == {"fail"}
@@ -368,3 +372,9 @@ def test_deprecations_of_the_files_are_told_where_the_daemon_says_none() -> None
     live.deprecations = [("io.containerd.deprecation/x", "")]
     assert outcome(says(healthy(SimNode()), live), "deprecations").found == "io.containerd.deprecation/x"
     assert outcome(healthy(SimNode()), "deprecations").found == "none is known"
+
+
+@pytest.mark.parametrize(("release", "status"), [("1.7.24", "warn"), ("2.3.4", "pass")])
+def test_an_open_release_warns_and_is_no_root(release: str, status: str) -> None:
+    found = ready(release).judge().findings["containerd.not-vulnerable"]
+    assert (found.status, found.keeps) == (status, ())
