@@ -7,7 +7,9 @@ import pytest
 from pytest_gpuready.model import Settings, Undetermined
 from pytest_gpuready.routes import by_evidence, offer, offered, refused, required
 from pytest_gpuready.views import Views
-from tests.support import nodes, toolkit
+from pytest_gpuready.views.toolkit import OPERATOR_ROOT
+from pytest_gpuready.views.toolkit_probe import INSTALLER
+from tests.support import nodes
 from tests.support.containerd import config, healthy, k3s
 from tests.support.simnode import SimNode
 from tests.test_routes import views
@@ -66,18 +68,10 @@ def test_a_default_handler_that_runs_runc_is_no_evidence() -> None:
     assert by_evidence(views(healthy(SimNode(), text="version = 2\n"))).names == ("ctr-gpus", "cri-handler")
 
 
-def test_the_operator_with_cdi_asks_for_pods_by_cdi() -> None:
-    folder = "/usr/local/nvidia/toolkit"
-    node = nodes.ready().folder(folder)
-    view = Views(node.facts(), Settings())
-    why = view.get(toolkit_view()).operator_cdi
-    assert by_evidence(view).names == (("cri-cdi",) if why else ("cri-handler",))
-
-
-def toolkit_view() -> type:
-    from pytest_gpuready.views.toolkit import Toolkit  # noqa: PLC0415 - only here
-
-    return Toolkit
+@pytest.mark.parametrize(("said", "names"), [("true", ("cri-cdi",)), ("1", ("cri-cdi",)), ("false", ("cri-handler",))])
+def test_an_operator_that_serves_by_nri_asks_for_pods_by_cdi(said: str, names: tuple[str, ...]) -> None:
+    node = nodes.ready().folder(OPERATOR_ROOT).answer(INSTALLER.arg, f"ENABLE_NRI_PLUGIN={said}\n")
+    assert by_evidence(Views(node.facts(), Settings())).names == names
 
 
 def test_what_the_user_says_is_told_by_where_it_was_said() -> None:
@@ -86,4 +80,3 @@ def test_what_the_user_says_is_told_by_where_it_was_said() -> None:
     assert "all" in required(views(node, routes=("all",))).because
     assert "any" in required(views(node, routes=("any",))).because
     assert required(views(node)).names == ("ctr-gpus", "cri-handler")
-    assert toolkit.VERSION

@@ -42,7 +42,8 @@ def test_no_containerd_at_all_names_no_engine_and_two_engines_are_both_named() -
     )
     node.process(Proc(7, "sh", ["sh"], "/bin/sh"))
     assert outcome(node, "installed").found == (
-        "no containerd on PATH, and none runs: this node runs CRI-O and Docker's engine, and this suite judges containerd"
+        "no containerd on PATH, and none runs: this node runs CRI-O and Docker's engine, "
+        "and this suite judges containerd"
     )
 
 
@@ -164,9 +165,9 @@ def test_ctr_says_which_it_is_and_which_version_where_that_is_known() -> None:
 def test_without_ctr_all_of_its_routes_fail_and_the_others_are_not_asked() -> None:
     node = healthy(SimNode()).remove("/usr/bin/ctr")
     found = finding(node, "ctr")
-    assert found.per_route == {"ctr-gpus": "fail", "ctr-runtime": "fail", "ctr-cdi": "fail"} | {
-        route: "not-applicable" for route in ("cri-handler", "cri-default", "cri-cdi", "nerdctl")
-    }
+    assert found.per_route == {"ctr-gpus": "fail", "ctr-runtime": "fail", "ctr-cdi": "fail"} | dict.fromkeys(
+        ("cri-handler", "cri-default", "cri-cdi", "nerdctl"), "not-applicable"
+    )
     assert found.outcome.found == "ctr is not on PATH"
     node.remove("/usr/bin/containerd").program("/var/lib/k0s/bin/containerd")
     assert outcome(node, "ctr").found == "ctr is not on PATH"
@@ -311,7 +312,7 @@ def test_another_default_says_what_it_runs_and_where() -> None:
     assert found.found == "the default handler is runc, which runs runc"
     assert str(found.where) == CONFIG
     text = config("1.7.24") + f'\n[{V2}.containerd]\n  default_runtime_name = "runc"\n'
-    node = healthy(SimNode(), text=text.replace(f'[{V2}.containerd.runtimes.runc.options]\n',
+    node = healthy(SimNode(), text=text.replace(f"[{V2}.containerd.runtimes.runc.options]\n",
         f'[{V2}.containerd.runtimes.runc.options]\n  BinaryName = "/usr/bin/crun"\n'))  # fmt: skip
     found = outcome(node, "default-runtime", settings)
     assert found.found == "the default handler is runc, which runs /usr/bin/crun"

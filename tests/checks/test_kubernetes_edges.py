@@ -100,6 +100,13 @@ def test_a_mig_device_without_a_uuid_cannot_be_missed() -> None:
     assert uncovered([gpu], [GPU_0]) == [f"MIG device 1 of GPU 1 ({MIG}2)"]
 
 
+def test_mig_devices_alone_are_told_by_their_uuids() -> None:
+    gpu = Gpu(
+        1, uuid=GPU_1, mig_mode="Enabled", mig_devices=(MigDevice(0, uuid=f"{MIG}1"), MigDevice(1, uuid=f"{MIG}2"))
+    )
+    assert uncovered([gpu], [f"{MIG}1"]) == [f"MIG device 1 of GPU 1 ({MIG}2)"]
+
+
 def test_more_names_than_gpus_cover_them() -> None:
     assert uncovered(TWO, ["nvidia0", "nvidia1", "nvidia2"]) == []
 
@@ -119,7 +126,8 @@ def test_a_node_object_that_offers_less_says_how_much(offered: dict[str, str], f
 
 
 @pytest.mark.parametrize(
-    ("strategy", "count", "status"), [("mixed", "2", "fail"), ("single", "3", "pass"), ("none", "2", "pass")]
+    ("strategy", "count", "status"),
+    [("mixed", "2", "fail"), ("single", "2", "fail"), ("single", "3", "pass"), ("none", "2", "pass")],
 )
 def test_the_node_object_counts_mig_devices_where_the_strategy_offers_them(
     strategy: str, count: str, status: str

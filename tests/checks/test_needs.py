@@ -1,4 +1,4 @@
-"""What each check needs, as the design fixes it: roots depend on it. Stated here once more, and tried with the judge."""
+"""What each check needs: roots depend on it. Stated here once more, and tried with the judge."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def answering(*bad: str) -> NodeReport:
 
 
 @pytest.mark.parametrize("check_id", NEEDS)
-def test_a_check_needs_what_the_design_says(check_id: str) -> None:
+def test_a_check_needs_what_its_roots_depend_on(check_id: str) -> None:
     missing = set(NEEDS[check_id]) - set(catalogue()[check_id].needs)
     assert missing == set()
 

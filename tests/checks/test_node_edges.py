@@ -6,7 +6,7 @@ import pytest
 
 from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.judge import judge
-from pytest_gpuready.model import Settings
+from pytest_gpuready.model import Outcome, Settings
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.remedies import Remedies
 from pytest_gpuready.views import Views
@@ -45,12 +45,15 @@ def test_what_was_refused_is_named_up_to_six_and_counted_beyond() -> None:
     for count, told in ((6, "permission denied: n0, n1, n2, n3, n4, n5"), (8, "n4, n5 and 2 more")):
         denials = {f"n{number}": ["containerd.running"] for number in range(count)}
         outcome = check(views.named("platform"), denials, Remedies(views))
+        assert isinstance(outcome, Outcome)
         assert outcome.found.endswith(told)
         assert len(outcome.evidence) == count
         assert outcome.where is None
+        assert outcome.remedy is not None
         assert outcome.remedy.commands == ("pytest --gpuready --sudo",)
     words = {"/a command with words": ["x"], "relative": ["x"], "/b": ["y", "x"]}
     outcome = check(views.named("platform"), words, Remedies(views))
+    assert isinstance(outcome, Outcome)
     assert str(outcome.where) == "/b"
     assert outcome.evidence[1].text == "needed by x, y"
 

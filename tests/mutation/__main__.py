@@ -60,8 +60,8 @@ def main() -> int:
     code = pytest.main(words, plugins=[engine])
     states = Counter(result.state for result in engine.results)
     print(
-        f"{len(wanted)} mutants: {states['killed']} killed, {len(equal)} the same program, {states['survived']} survived, "
-        f"{states['unreached']} unreached, {states['idle']} idle; {since():.0f} s"
+        f"{len(wanted)} mutants: {states['killed']} killed, {len(equal)} the same program, "
+        f"{states['survived']} survived, {states['unreached']} unreached, {states['idle']} idle; {since():.0f} s"
     )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not engine.results:
         print(f"pytest ended with {code}: run it on {' '.join(tests)}")

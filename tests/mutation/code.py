@@ -1,8 +1,8 @@
 """Mutants of functions: each changes one place of one function's syntax tree."""
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import copy
 import functools
@@ -80,8 +80,7 @@ def code_mutants(path: Path) -> Iterator[CodeMutant]:
 def mutants_of(source: str, file: str) -> Iterator[CodeMutant]:
     """All mutants of the functions of a source."""
     for name, function in _functions(ast.parse(source)):
-        for mutant in _Walk(file, name).function(function):
-            yield mutant
+        yield from _Walk(file, name).function(function)
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -141,9 +140,9 @@ class _Walk:
             for value in (True, False):
                 yield mutant(f"… if {_told(node.test)} → if {value}", (*path, ("test", None)), ast.Constant(value))
         elif isinstance(node, ast.comprehension):
-            for number, test in enumerate(node.ifs):
-                line = test.lineno
-                yield mutant(f"for … if {_told(test)} → all", (*path, ("ifs", number)), ast.Constant(True))
+            for number, condition in enumerate(node.ifs):
+                line = condition.lineno
+                yield mutant(f"for … if {_told(condition)} → all", (*path, ("ifs", number)), ast.Constant(True))
         elif isinstance(node, ast.BoolOp):
             word = "and" if isinstance(node.op, ast.And) else "or"
             for number, operand in enumerate(node.values):
@@ -217,7 +216,7 @@ def _compiled(mutant: CodeMutant, function: FunctionType) -> CodeType:
     if owner:
         body = [ast.ClassDef(owner, [], [], body, [])]
     module = ast.fix_missing_locations(ast.Module(body, []))
-    code = compile(
+    code: CodeType = compile(
         module, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True
     )
     for part in filter(None, (owner, name)):

@@ -90,14 +90,17 @@ def _remedies() -> Iterator[DataMutant]:
 
 
 def apply(mutant: DataMutant, changed: Callable[[], None]) -> None:
-    """Change the table; `changed` is called whenever an answer differs from what it would have been."""
+    """Change the table in its place, for good: a process of its own does this.
+
+    `changed` is called whenever an answer differs from what it would have been.
+    """
     if mutant.kind == "answer":
         check = catalogue()[mutant.name]
-        catalogue()[mutant.name] = dataclasses.replace(check, func=_answering(check.func, mutant.what, changed))
+        object.__setattr__(check, "func", _answering(check.func, mutant.what, changed))
     elif mutant.kind == "need":
         check = catalogue()[mutant.name]
         needs = tuple(need for need in check.needs if need != mutant.what)
-        catalogue()[mutant.name] = dataclasses.replace(check, needs=needs)
+        object.__setattr__(check, "needs", needs)
         changed()
     elif mutant.kind == "route":
         route = ROUTES[mutant.name]
@@ -123,7 +126,7 @@ def _answering(func: Callable[..., Answer], status: str, changed: Callable[[], N
         own = list(answer.values()) if isinstance(answer, dict) else [answer]
         if any(outcome.status != said.status for outcome in own):
             changed()
-        return {route: said for route in answer} if isinstance(answer, dict) else said
+        return dict.fromkeys(answer, said) if isinstance(answer, dict) else said
 
     return answer
 

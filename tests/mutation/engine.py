@@ -1,8 +1,8 @@
 """Runs the mutants: each in a child of a process that has collected the tests, against the tests that reach it.
 
-The tests are the fact tests: no daemon, no login, no lab. A mutant is `killed` when one of them fails (or does not end),
-`survived` when all of them pass, `unreached` when none runs its place, `idle` when none of those that run it sees an
-answer that differs from what it would have been.
+The tests are the fact tests: no daemon, no login, no lab. A mutant is `killed` when one of them fails (or does not
+end), `survived` when all of them pass, `unreached` when none runs its place, `idle` when none of those that run it sees
+an answer that differs from what it would have been.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ class Engine:
             self._tell(f"{result.state:9} {result.mutant}" + (f" ({result.tests} tests)" if result.tests else ""))
 
     def _tell(self, line: str) -> None:
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
     # ------------------------------------------------------------------ which tests
 
@@ -254,9 +255,9 @@ def _hint(mutant: Mutant) -> str:
     if isinstance(mutant, data.DataMutant):
         return mutant.name.rpartition(".")[2]
     for check in catalogue().values():
-        if check.func.__module__.endswith("." + mutant.file.removesuffix(".py").rpartition("/")[2]):
-            if check.func.__name__ == mutant.function:
-                return check.id.partition(".")[2]
+        module = mutant.file.removesuffix(".py").rpartition("/")[2]
+        if check.func.__module__.endswith(f".{module}") and check.func.__name__ == mutant.function:
+            return check.id.partition(".")[2]
     return mutant.function.rpartition(".")[2].strip("_")
 
 

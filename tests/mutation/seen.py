@@ -6,7 +6,6 @@ import hashlib
 import pickle
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coverage
@@ -17,6 +16,7 @@ from tests.mutation.code import PACKAGE, ROOT, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     import pytest
 
@@ -76,7 +76,7 @@ class Spy:
                 spy.routes.add((route, check_id))
             return found
 
-        Judge._seen = _seen  # type: ignore[method-assign]
+        Judge._seen = _seen  # type: ignore[method-assign,assignment]
         started = time.process_time()
         self.coverage.erase()
         self.coverage.start()
