@@ -161,7 +161,7 @@ class Engine:
                 self.seconds[name],
             ),
         )
-        spent = itertools.accumulate(self.seconds[name] for name in found)
+        spent = itertools.accumulate(0 if name.startswith(_STATED) else self.seconds[name] for name in found)
         return [name for name, seconds in zip(found, spent, strict=True) if seconds <= self.most] or found[:1]
 
     def _mask(self, mutant: Mutant, module: Seen) -> int:
