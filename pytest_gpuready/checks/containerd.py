@@ -256,12 +256,12 @@ def ctr_on_path(ctr: Ctr, mend: Remedies) -> Answer:
             expected="containerd on PATH",
             remedy=mend.containerd.on_path("containerd"),
         )
-        # Where a version cannot be told, containerd.supports-route is unknown.
+        # Where a version cannot be told, containerd.supports-route is unknown; a nerdctl that is not there tells none.
         with contextlib.suppress(Undetermined):
             if ctr.path is not None and not ctr.gpus_by_cdi:
                 answers["ctr-gpus"] = missing
         with contextlib.suppress(Undetermined):
-            if ctr.nerdctl and not ctr.nerdctl_gpus_by_cdi:
+            if not ctr.nerdctl_gpus_by_cdi:
                 answers["nerdctl"] = missing
     return answers
 

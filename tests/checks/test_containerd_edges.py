@@ -182,6 +182,8 @@ def test_containerd_off_path_is_no_matter_to_clients_that_hook_nothing() -> None
     node.program("/usr/bin/nerdctl").answer(("nerdctl", "--version"), "nerdctl version 2.3.0\n")
     per_route = finding(node, "ctr").per_route
     assert (per_route["ctr-gpus"], per_route["nerdctl"]) == ("pass", "not-applicable")
+    bare = healthy(SimNode(), "2.3.4").remove("/usr/bin/containerd").program("/var/lib/k0s/bin/containerd")
+    assert finding(bare, "ctr").per_route["nerdctl"] == "not-applicable"
     node.answer(("nerdctl", "--version"), "nerdctl version 2.0.0\n")
     assert finding(node, "ctr").per_route["nerdctl"] == "fail"
     assert commands(node, "ctr", Settings(routes=("nerdctl",))) == ('export PATH="$PATH":/var/lib/k0s/bin',)
@@ -369,6 +371,7 @@ def test_deprecations_of_the_files_are_told_where_the_daemon_says_none() -> None
     assert CONFIG in found.found
     assert found.remedy is not None
     assert outcome(says(node, NO_TOOL), "deprecations").found == found.found
+    assert outcome(stopped(healthy(SimNode(), text=text)), "deprecations").found == found.found
     live = loaded(healthy(SimNode()), "1.7.24")
     live.deprecations = [("io.containerd.deprecation/x", "")]
     assert outcome(says(healthy(SimNode()), live), "deprecations").found == "io.containerd.deprecation/x"
