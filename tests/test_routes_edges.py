@@ -10,7 +10,7 @@ from pytest_gpuready.views import Views
 from pytest_gpuready.views.toolkit import OPERATOR_ROOT
 from pytest_gpuready.views.toolkit_probe import INSTALLER
 from tests.support import nodes
-from tests.support.containerd import config, healthy, k3s
+from tests.support.containerd import CONFIG, V3, config, healthy, k3s
 from tests.support.simnode import SimNode
 from tests.test_routes import views
 
@@ -66,6 +66,12 @@ def test_what_cannot_be_told_is_passed_over() -> None:
 def test_a_default_handler_that_runs_runc_is_no_evidence() -> None:
     assert by_evidence(views(healthy(SimNode(), text=config("1.7.24")))).names == ("ctr-gpus", "cri-handler")
     assert by_evidence(views(healthy(SimNode(), text="version = 2\n"))).names == ("ctr-gpus", "cri-handler")
+
+
+def test_a_default_that_is_no_handler_is_no_evidence() -> None:
+    node = healthy(SimNode(), "2.1.9")
+    node.put(CONFIG, config("2.1.9") + f'[{V3}.containerd]\n  default_runtime_name = "no"\n')
+    assert by_evidence(views(node)).names == ("ctr-gpus", "cri-handler")
 
 
 @pytest.mark.parametrize(("said", "names"), [("true", ("cri-cdi",)), ("1", ("cri-cdi",)), ("false", ("cri-handler",))])
