@@ -111,7 +111,6 @@ class Judge:
             arguments: dict[str, object] = {
                 name: self.mend if name == "mend" else self.views.named(name) if name in VIEWS else None
                 for name in check.parameters
-                if name != "denials"
             }
             if "denials" in check.parameters:
                 arguments["denials"] = self.denials
@@ -139,8 +138,7 @@ class Judge:
     def report(self) -> NodeReport:
         """Judge every check, each route, and the node."""
         # The privileges are judged last: they fail by what others were refused.
-        order = [check for check in self.checks.values() if check.id != PRIVILEGES]
-        for check in [*order, *(check for check in self.checks.values() if check.id == PRIVILEGES)]:
+        for check in sorted(self.checks.values(), key=lambda check: check.id == PRIVILEGES):
             self.answers[check.id] = _cleaned(self.answer(check), advisory=check.advisory)
         reach = self.views.facts.peek(REACH)
         reached = reach is not None and reach.state == "ok"

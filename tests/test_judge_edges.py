@@ -115,6 +115,16 @@ def test_what_was_denied_twice_is_named_with_both_who_needed_it() -> None:
     assert seen == {"/x": ["containerd.installed", "containerd.running"]}
 
 
+def test_a_parameter_that_is_no_view_is_nothing() -> None:
+    def own(stranger: object) -> Any:
+        """Look."""
+        return passed(f"got {stranger}")
+
+    checks = small({"containerd.installed": OK})
+    checks["site.own"] = make("site.own", title="x", func=own)
+    assert judge(node().facts(BOTH), BOTH, checks=checks).findings["site.own"].outcome.found == "got None"
+
+
 def test_a_consequence_and_a_need_that_fails_are_both_roots() -> None:
     result = report(
         {
