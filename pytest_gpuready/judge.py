@@ -208,7 +208,7 @@ class Judge:
                 statuses[route] = "blocked"
             elif outcome is not None:
                 statuses[route] = outcome.status
-        status: Status = worst(list(statuses.values())) if statuses else "not-applicable"
+        status: Status = worst(list(statuses.values()))
         chosen = next((route for route in statuses if statuses[route] == status), None)
         blocked_by: tuple[str, ...] = ()
         if status == "blocked":
@@ -244,10 +244,8 @@ def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool)
     if not reached:
         return "unreachable"
     verdicts = [routes[name].verdict for name in wanted.names]
-    if not verdicts:
-        return "unknown"
     if wanted.quantity == "any":
-        return next(v for v in ("ready", "unknown", "not-ready") if v in verdicts)
+        return next((v for v in ("ready", "unknown", "not-ready") if v in verdicts), "unknown")
     return worst_verdict(verdicts)
 
 

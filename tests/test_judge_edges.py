@@ -66,6 +66,19 @@ def test_a_check_that_no_required_route_needs_is_shown_by_the_routes_that_do() -
     assert result.findings["cdi.spec-present"].keeps == ()
 
 
+def test_what_routes_say_that_do_not_need_a_check_is_not_its_status() -> None:
+    result = report({"containerd.installed": OK, "cdi.spec-present": {"ctr-cdi": OK, "ctr-gpus": BAD}})
+    assert result.findings["cdi.spec-present"].status == "pass"
+
+
+def test_a_check_that_is_blocked_is_so_for_each_route_that_it_would_have_answered() -> None:
+    result = report(
+        {"containerd.installed": BAD, "containerd.ctr": {"ctr-gpus": OK}},
+        needs={"containerd.ctr": ("containerd.installed",)},
+    )
+    assert set(result.findings["containerd.ctr"].per_route.values()) == {"blocked"}
+
+
 def test_a_check_of_no_route_is_shown_by_all_of_them() -> None:
     result = report({"site.own": {"ctr-gpus": OK, "nerdctl": BAD}})
     found = result.findings["site.own"]
@@ -169,6 +182,8 @@ def test_with_any_an_unknown_route_is_better_than_one_that_is_not_ready() -> Non
     answer = dict.fromkeys(ROUTES, BAD) | {"ctr-gpus": unknown("hm")}
     checks = small({"driver.gpu-on-bus": answer})
     assert judge(node().facts(settings), settings, checks=checks).verdict == "unknown"
+    none = small({"driver.gpu-on-bus": BAD})
+    assert judge(node().facts(settings), settings, checks=none).verdict == "not-ready"
 
 
 def test_a_warning_of_an_advisory_check_stays_one_and_its_pass_a_pass() -> None:
