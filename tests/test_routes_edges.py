@@ -72,6 +72,8 @@ def test_a_default_that_is_no_handler_is_no_evidence() -> None:
     node = healthy(SimNode(), "2.1.9")
     node.put(CONFIG, config("2.1.9") + f'[{V3}.containerd]\n  default_runtime_name = "no"\n')
     assert by_evidence(views(node)).names == ("ctr-gpus", "cri-handler")
+    off = 'version = 3\ndisabled_plugins = ["io.containerd.cri.v1.runtime"]\n'
+    assert by_evidence(views(healthy(SimNode(), "2.1.9", text=off))).names == ("ctr-gpus", "cri-handler")
 
 
 @pytest.mark.parametrize(("said", "names"), [("true", ("cri-cdi",)), ("1", ("cri-cdi",)), ("false", ("cri-handler",))])
