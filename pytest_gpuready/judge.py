@@ -115,7 +115,6 @@ class Judge:
             arguments: dict[str, object] = {
                 name: self.mend if name == "mend" else self.views.named(name) if name in VIEWS else None
                 for name in check.parameters
-                if name != "denials"
             }
             if "denials" in check.parameters:
                 arguments["denials"] = self.denials
@@ -143,8 +142,7 @@ class Judge:
     def report(self) -> NodeReport:
         """Judge every check, each route, and the node."""
         # The privileges are judged last: they fail by what others were refused.
-        order = [check for check in self.checks.values() if check.id != PRIVILEGES]
-        for check in [*order, *(check for check in self.checks.values() if check.id == PRIVILEGES)]:
+        for check in sorted(self.checks.values(), key=lambda check: check.id == PRIVILEGES):
             self.answers[check.id] = _cleaned(self.answer(check), advisory=check.advisory)
         reach = self.views.facts.peek(REACH)
         reached = reach is not None and reach.state == "ok"
@@ -223,7 +221,7 @@ class Judge:
                 statuses[route] = "blocked"
             elif outcome is not None:
                 statuses[route] = outcome.status
-        status: Status = worst(list(statuses.values())) if statuses else "not-applicable"
+        status: Status = worst(list(statuses.values()))
         chosen = next((route for route in statuses if statuses[route] == status), None)
         blocked_by: tuple[str, ...] = ()
         if status == "blocked":
@@ -260,10 +258,8 @@ def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool)
     if not reached:
         return "unreachable"
     verdicts = [routes[name].verdict for name in wanted.names]
-    if not verdicts:
-        return "unknown"
     if wanted.quantity == "any":
-        return next(v for v in ("ready", "unknown", "not-ready") if v in verdicts)
+        return next((v for v in ("ready", "unknown", "not-ready") if v in verdicts), "unknown")
     return worst_verdict(verdicts)
 
 

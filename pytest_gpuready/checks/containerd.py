@@ -206,17 +206,16 @@ def running(containerd_live: ContainerdLive, containerd_config: ContainerdConfig
                 raise Consequence("containerd.config-loads")
         return _down(live, mend)
     judged = _answers(live, live.selected, mend)
-    if live.for_clients in (None, live.selected):
+    if live.for_clients is None or live.for_clients is live.selected:
         return judged
-    others = dict.fromkeys((route for route in ROUTES if route not in CLIENT_ROUTES), judged)
-    return {**others, **dict.fromkeys(CLIENT_ROUTES, _answers(live, live.for_clients, mend))}
+    return {**dict.fromkeys(ROUTES, judged), **dict.fromkeys(CLIENT_ROUTES, _answers(live, live.for_clients, mend))}
 
 
 def _down(live: ContainerdLive, mend: Remedies) -> Outcome:
     """No process is there."""
     unit = live.unit
     state = f": {unit.id} is {'masked' if unit.masked else unit.active}" if unit else ""
-    foreign = [daemon for daemon in live.every_daemon if daemon.foreign]
+    foreign = live.every_daemon  # were one of them not, it would be judged
     others = f" (pid {foreign[0].process.pid} is Docker's own or a user's)" if foreign else ""
     evidence = (
         [Evidence(f"systemctl show {unit.id}", f"{unit.active} ({unit.sub}), result {unit.result}")] if unit else []
@@ -230,10 +229,8 @@ def _down(live: ContainerdLive, mend: Remedies) -> Outcome:
     )
 
 
-def _answers(live: ContainerdLive, daemon: Daemon | None, mend: Remedies) -> Outcome:
+def _answers(live: ContainerdLive, daemon: Daemon, mend: Remedies) -> Outcome:
     """Whether a daemon that runs answers."""
-    if daemon is None:
-        return _down(live, mend)
     name, judged = f"pid {daemon.process.pid}", daemon is live.selected
     socket = live.socket if judged else daemon.socket
     answer = live.answer if judged else live.answer_at(socket)
@@ -312,12 +309,12 @@ def ctr_on_path(ctr: Ctr, mend: Remedies) -> Answer:
             expected="containerd on PATH",
             remedy=mend.containerd.on_path("containerd"),
         )
-        # Where a version cannot be told, containerd.supports-route is unknown.
+        # Where a version cannot be told, containerd.supports-route is unknown; a nerdctl that is not there tells none.
         with contextlib.suppress(Undetermined):
             if ctr.path is not None and not ctr.gpus_by_cdi:
                 answers["ctr-gpus"] = missing
         with contextlib.suppress(Undetermined):
-            if ctr.nerdctl and not ctr.nerdctl_gpus_by_cdi:
+            if not ctr.nerdctl_gpus_by_cdi:
                 answers["nerdctl"] = missing
     return answers
 

@@ -115,7 +115,7 @@ def restarted(containerd_config: ContainerdConfig, containerd_live: ContainerdLi
     """
     config, live = containerd_config, containerd_live
     if live.selected is None:
-        raise Consequence("containerd.selected" if live.daemons else "containerd.running")
+        raise Consequence("containerd.selected")  # where none runs at all, containerd.running is needed anyway
     try:
         differences = config.differences()
     except Undetermined as error:

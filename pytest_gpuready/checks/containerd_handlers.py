@@ -127,7 +127,8 @@ def handler_runtime_type(
 ) -> Outcome:
     """The handler has a runtime_type, and this containerd has a shim for it.
 
-    What: `io.containerd.runc.v2`; on 1.x `io.containerd.runc.v1` and `io.containerd.runtime.v1.linux` too.
+    What: `io.containerd.runc.v2`; on 1.x `io.containerd.runc.v1` too (`io.containerd.runtime.v1.linux` has no
+    BinaryName, so `containerd.handler` fails there).
     Why: without one pods end in `container.Runtime.Name must be set: invalid argument`.
     Fix: set runtime_type = "io.containerd.runc.v2" in the handler's table, restart.
     References: ctd v2.3.4:core/metadata/containers.go:342; nvidia-container-toolkit issue 1956.
@@ -136,7 +137,7 @@ def handler_runtime_type(
     good = {"io.containerd.runc.v2"}
     with contextlib.suppress(Undetermined):
         if containerd_live.disk_version < (2, 0):
-            good |= {"io.containerd.runc.v1", "io.containerd.runtime.v1.linux"}
+            good |= {"io.containerd.runc.v1"}
     where = found.type_where or found.where
     if found.runtime_type == LEGACY_TYPE and found.legacy_program is None:
         good -= {LEGACY_TYPE}  # it starts the option Runtime, and there is none

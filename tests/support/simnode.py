@@ -193,8 +193,11 @@ class SimNode:
         return facts
 
     def judge(self, settings: Settings | None = None) -> NodeReport:
-        """The report on this node."""
-        return judge(self.facts(settings), settings or Settings())
+        """The report on this node; whatever failed says what mends it."""
+        report = judge(self.facts(settings), settings or Settings())
+        bare = [name for name, found in report.findings.items() if found.status == "fail" and not found.outcome.remedy]
+        assert not bare, f"failed without a remedy: {', '.join(bare)}"
+        return report
 
     def _answer_into(self, facts: Facts, request: Request) -> None:
         fact = self._fact(request)

@@ -1,0 +1,26 @@
+"""Mutants that are the same program, and why each is."""
+
+from __future__ import annotations
+
+import re
+
+#: What a mutant's words match, and why nothing can notice it.
+EQUIVALENT: tuple[tuple[str, str], ...] = (
+    (
+        r"judge\.py:\d+ Judge\._closure: if check_id not in seen → if True",
+        "needs form no cycle (`ordered` refuses one): what is looked at twice is found twice",
+    ),
+    (
+        r"containerd_files\.py:\d+ config_loads: (and: error is not None dropped|… if error is not None → if True)",
+        "what does not load, and is not undecided, always has its error; only its type says that there may be none",
+    ),
+    (
+        r"containerd_files\.py:\d+ cri_enabled: (and: error is not None dropped|… if error is not None → if True)",
+        "a plugin that fails has its error; where the daemon itself does not start, config-loads blocks this check",
+    ),
+)
+
+
+def reason(mutant: str) -> str | None:
+    """Why this one is the same program, None if it is not known to be."""
+    return next((why for pattern, why in EQUIVALENT if re.search(pattern, mutant)), None)

@@ -1,0 +1,189 @@
+"""Every command of the driver's and the GPUs' remedies, word by word, where distributions and nodes differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_gpuready.remedies import Remedies
+from pytest_gpuready.views.nvsmi import Gpu
+from tests.remedies.test_driver import node, parts
+from tests.support import driver as d
+from tests.support.cdi import cdi
+from tests.support.simnode import SimNode
+from tests.support.toolkit import containerd, debian, toolkit, views
+
+LOG = "sudo dmesg | grep -E 'NVRM|Xid' | tail -n 20"
+KERNEL = d.KERNEL
+LIST = ("sudo apt-get update && sudo apt-get install -y ubuntu-drivers-common linux-headers-" + KERNEL,)
+
+
+@pytest.mark.parametrize(
+    ("name", "flavour", "commands"),
+    [
+        ("ubuntu", None, (*LIST, "sudo ubuntu-drivers install", "sudo modprobe nvidia")),
+        ("ubuntu", "open", (*LIST, "ubuntu-drivers list --gpgpu", "sudo reboot")),
+        ("debian", None, ("sudo apt-get update",
+                          f"sudo apt-get install -y linux-headers-{KERNEL} nvidia-kernel-dkms nvidia-driver nvidia-smi",
+                          "sudo modprobe nvidia")),
+        ("debian", "open", ("sudo apt-get update",
+                            (f"sudo apt-get install -y linux-headers-{KERNEL} nvidia-open-kernel-dkms nvidia-driver "
+                            "nvidia-smi"),
+                            "sudo reboot")),
+        ("rocky", None, ("sudo dnf install -y nvidia-open", "sudo modprobe nvidia")),
+        ("rocky", "proprietary", ("sudo dnf install -y cuda-drivers", "sudo reboot")),
+        ("suse", None, ("sudo zypper --non-interactive install nvidia-open", "sudo modprobe nvidia")),
+        ("arch", None, ("sudo pacman -S --noconfirm nvidia-open-dkms nvidia-utils", "sudo modprobe nvidia")),
+        ("arch", "proprietary", ("sudo pacman -S --noconfirm nvidia-dkms nvidia-utils", "sudo reboot")),
+        ("nixos", None, ("sudo nixos-rebuild boot", "sudo reboot")),
+        ("none", None, ()),
+    ],
+)  # fmt: skip
+def test_the_driver_is_installed_by_these_commands(name: str, flavour: str | None, commands: tuple[str, ...]) -> None:
+    assert parts(node(name))[0].install(flavour).commands == commands
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("ubuntu", ("sudo apt-get install -y --reinstall libnvidia-compute-580 nvidia-utils-580", "sudo ldconfig")),
+        ("debian", ("sudo apt-get install -y --reinstall libnvidia-ml1 libcuda1 nvidia-smi", "sudo ldconfig")),
+        ("rocky", ("sudo dnf install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
+        ("suse", ("sudo zypper --non-interactive install nvidia-compute-utils-G06", "sudo ldconfig")),
+        ("arch", ("sudo pacman -S --noconfirm nvidia-utils", "sudo ldconfig")),
+        ("none", ()),
+    ],
+)
+def test_the_libraries_are_installed_by_these_commands(name: str, commands: tuple[str, ...]) -> None:
+    assert parts(node(name))[0].libraries().commands == commands
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("ubuntu", f"sudo apt-get install -y linux-headers-{KERNEL}"),
+        ("rocky", f"sudo dnf install -y kernel-devel-{KERNEL}"),
+        ("suse", "sudo zypper --non-interactive install kernel-default-devel"),
+        ("arch", "sudo pacman -S --noconfirm linux-headers"),
+        ("none", None),
+    ],
+)
+def test_a_module_is_built_with_the_kernels_headers(name: str, headers: str | None) -> None:
+    made = node(name).folder(f"/var/lib/dkms/nvidia/{d.VERSION}/source")
+    d.on_disk(made, kernels=[], headers=False)
+    build = (f"sudo dkms autoinstall -k {KERNEL}", "sudo modprobe nvidia")
+    assert parts(made)[0].build().commands == ((headers, *build) if headers else build)
+    d.on_disk(made, kernels=[], headers=True)
+    assert parts(made)[0].build().commands == build
+
+
+def test_a_module_that_is_packaged_per_kernel_is_there_after_a_reboot_into_that_kernel() -> None:
+    made = d.on_disk(node(), kernels=["6.8.0-39-generic"])
+    assert parts(made)[0].build().commands == ("sudo reboot",)
+    assert "6.8.0-39-generic" in parts(made)[0].build().summary
+    assert parts(d.on_disk(node(), kernels=[]))[0].build().commands == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "ramdisk"),
+    [("ubuntu", ("sudo update-initramfs -u",)), ("debian", ("sudo update-initramfs -u",)),
+     ("arch", ("sudo mkinitcpio -P",)), ("rocky", ("sudo dracut --force",)), ("amazon", ("sudo dracut --force",)),
+     ("suse", ("sudo dracut --force",)), ("alpine", ())],
+)  # fmt: skip
+def test_what_modprobe_is_told_goes_into_the_ramdisk(name: str, ramdisk: tuple[str, ...]) -> None:
+    driver = parts(node(name))[0]
+    assert driver.allow("/x", 3, "blacklist nvidia").commands == (
+        "sudo sed -i '3s/^/# /' /x", *ramdisk, "sudo modprobe nvidia",
+    )  # fmt: skip
+    nouveau = driver.nouveau("nouveau")
+    assert nouveau.commands[1:] == (*ramdisk, "sudo reboot")
+    assert nouveau.edits[0].diff.endswith("+blacklist nouveau\n+options nouveau modeset=0\n")
+    assert nouveau.edits[0].path == "/etc/modprobe.d/blacklist-nouveau.conf"
+
+
+def test_what_changes_a_line_shows_the_change() -> None:
+    edit = parts(node())[0].allow("/x", 3, "blacklist nvidia").edits[0]
+    assert edit.diff == "--- /x\n+++ /x\n@@ -3 +3 @@\n-blacklist nvidia\n+# blacklist nvidia\n"
+
+
+def test_the_short_ones() -> None:
+    driver, gpus = parts(node())
+    gpu = [Gpu(0, bus_id="0000:00:06.0"), Gpu(2)]
+    assert driver.no_gpu().commands == ("lspci -nn -d 10de:",)
+    assert driver.load().commands == ("sudo modprobe nvidia", "sudo dmesg | tail -n 20")
+    assert driver.allow_on_cmdline(["nvidia"]).commands == ("sudo reboot",)
+    assert driver.sign(None).commands == ("mokutil --sb-state",)
+    assert driver.ldconfig().commands == ("sudo ldconfig",)
+    assert driver.loader_path("/a").commands == (
+        "sudo tee /etc/ld.so.conf.d/nvidia.conf <<'EOF'\n/a\nEOF",
+        "sudo ldconfig",
+    )
+    assert gpus.hung().commands == (LOG, "sudo nvidia-smi -pm 1")
+    assert gpus.ask_by_hand().commands == ("/usr/bin/nvidia-smi", LOG)
+    assert gpus.reset(gpu).commands == ("sudo nvidia-smi --gpu-reset -i 0,2",)
+    assert gpus.reset(gpu, reboot=True).commands == ("sudo reboot",)
+    assert gpus.replace().commands == ("sudo nvidia-bug-report.sh",)
+    assert gpus.missing("x").commands == ("sudo dmesg | grep -E 'NVRM|Xid|x' | tail -n 30",)
+    assert gpus.mig(gpu).commands == ("sudo nvidia-smi mig -i 0,2 -lgip",)
+    assert gpus.mig_compute(gpu).commands == ("sudo nvidia-smi mig -i 0,2 -cci", "sudo nvidia-smi mig -i 0,2 -lgi")
+    assert gpus.fabric_elsewhere().commands == ("nvidia-smi -q | grep -A 12 -i fabric",)
+    assert gpus.stale_socket().commands == ("sudo systemctl restart nvidia-persistenced",)
+    assert gpus.xid().commands == ("sudo dmesg | grep -E 'Xid' | tail -n 20",)
+    assert gpus.none_driven([]).commands == gpus.missing("10de").commands
+
+
+def test_a_key_of_the_nodes_is_imported() -> None:
+    made = d.on_disk(node(), more=["mok /var/lib/shim-signed/mok/MOK.der"])
+    assert parts(made)[0].sign("x").commands == (
+        "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
+        "sudo reboot",
+    )
+
+
+def test_packages_of_two_versions_are_brought_to_one() -> None:
+    made = d.on_disk(node(), version="570.1.1")
+    assert parts(made)[0].reload("580.1", "580.2").commands == ("sudo depmod -a", "sudo reboot")
+    made.folder(f"/var/lib/dkms/nvidia/{d.VERSION}/source")
+    assert parts(made)[0].reload("580.1", "580.2").commands == (
+        f"sudo dkms autoinstall -k {KERNEL}",
+        "sudo depmod -a",
+        "sudo reboot",
+    )
+    assert parts(made)[0].reload("580.1", "570.1.1").commands == ("sudo reboot",)
+    assert parts(made)[0].reboot_for_version().commands == ("sudo reboot",)
+
+
+FABRIC = "systemctl enable --now nvidia-fabricmanager"
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("ubuntu", ("sudo apt-get install -y nvidia-fabricmanager-580",)),
+        ("debian", (f"sudo apt-get install -y 'nvidia-fabricmanager={d.VERSION}*'",)),
+        ("rocky", (f"sudo dnf install -y nvidia-fabricmanager-{d.VERSION}",)),
+        ("suse", (f"sudo zypper --non-interactive install nvidia-fabricmanager-{d.VERSION}",)),
+        ("none", ()),
+    ],
+)
+def test_the_fabric_manager_is_of_the_drivers_version(name: str, package: tuple[str, ...]) -> None:
+    gpus = parts(node(name))[1]
+    missing = gpus.fabric_manager(installed=False, version=None, running=False)
+    assert missing.commands == (*package, f"sudo {FABRIC}")
+    other = gpus.fabric_manager(installed=True, version="570.1.1", running=True)
+    assert other.commands == (*package, "sudo systemctl restart nvidia-fabricmanager")
+    look = "sudo journalctl -u nvidia-fabricmanager -n 30 --no-pager"
+    for running, verb in ((True, "restart"), (False, "enable --now")):
+        same = gpus.fabric_manager(installed=True, version=d.VERSION, running=running)
+        assert same.commands == (f"sudo systemctl {verb} nvidia-fabricmanager", look)
+
+
+def test_a_spec_is_kept_up_to_date_by_these_commands() -> None:
+    mend = Remedies(views(cdi(containerd(toolkit(debian(SimNode())))))).cdi
+    assert mend.refresh(has_unit=True, failed=True).commands == (
+        "sudo journalctl -u nvidia-cdi-refresh.service -n 20 --no-pager",
+        "sudo systemctl restart nvidia-cdi-refresh.service",
+    )
+    assert mend.refresh(has_unit=True).commands == (
+        "sudo systemctl enable --now nvidia-cdi-refresh.path nvidia-cdi-refresh.service",
+    )
+    assert mend.generate("/var/run/cdi/k8s.gpu.nvidia.com.yaml").commands == ()
