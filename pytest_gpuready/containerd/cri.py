@@ -7,13 +7,13 @@ internal/cri/config/config.go (ValidateImageConfig, ValidateRuntimeConfig, Valid
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.config import go_error
 from pytest_gpuready.containerd.decode import duration_error
+from pytest_gpuready.containerd.files import exists
 from pytest_gpuready.containerd.listeners import everywhere, port_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
@@ -51,7 +51,7 @@ class Cri:
         release: Release,
         tables: dict[str, Tree],
         files: Files,
-        extra_snapshotters: set[str],
+        extra_snapshotters: frozenset[str],
         disabled: set[str],
     ) -> None:
         self.release, self.files, self.disabled = release, files, disabled
@@ -293,7 +293,7 @@ class Cri:
                 raise _InvalidError(f"{prefix}must set {name}{'TLSKeyFile' if cert else 'TLSCertFile'}", self.server.at(
                     "x509_key_pair_streaming"))  # fmt: skip
             for path in (cert, key) if cert else ():
-                if not self._exists(path):
+                if not exists(self.files, path):
                     text = f"failed to load x509 key pair for stream server: open {path}: no such file or directory"
                     part = "failed to create stream server: " if self.v1 else ""
                     raise _InvalidError(part + text, self.server.at("x509_key_pair_streaming"))
@@ -304,12 +304,6 @@ class Cri:
             where = tls.at("tls_cert_file" if cert else "tls_key_file")
             raise _InvalidError(f"{prefix}{name}{which} is set but EnableTLSStreaming is not set", where)
         self._listening()
-
-    def _exists(self, path: str) -> bool:
-        """Whether a file is there; its content is nobody's business."""
-        if re.search(r"[*?\[\\]", path):
-            return True
-        return bool(self.files.glob(path if path.startswith("/") else f"/{path}"))
 
     def _listening(self) -> None:
         """What the streaming server makes of its address once the daemon runs: where it cannot listen, all ends."""
