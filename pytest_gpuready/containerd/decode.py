@@ -300,7 +300,8 @@ class Decoder:
         held = default is None or isinstance(default, Tree)
         if kind.startswith("map[string]") or (kind == "any" and (held or value.inline)):
             inner = kind[11:] if kind != "any" else "any"
-            context = _go_name(inner) if self.newer else context
+            if self.newer:
+                context = context.replace(" of type map[string]", " of type ") if value.inline else _go_name(inner)
             out = copy(default) if isinstance(default, Tree) else Tree()
             out.where = value.where
             for key, item in value.items():
