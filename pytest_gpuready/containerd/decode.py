@@ -317,7 +317,9 @@ class Decoder:
         if kind.startswith("[]"):
             # The table's keys go to the last element that the list has.
             if not default:
-                raise DecodeError("toml: cannot store a table in a slice", where, column)
+                # Placed at the header's first key, which is one further than its bracket.
+                kept, at = (_kind(kind[2:]), column) if self.newer else ("slice", column + 1)
+                raise DecodeError(f"toml: cannot store a table in a {kept}", where, at)
             self._v2_table(value, kind[2:], default[-1], context, where, column, path)
             return default
         if self.newer:

@@ -126,7 +126,9 @@ def test_the_certificates_of_the_tcp_endpoint_are_loaded_before_2_3_with_an_addr
     def of(**there: bytes) -> tuple[str | None, int | None, tuple[str, ...]]:
         files = MemoryFiles({DEFAULT_CONFIG: text.encode(), **{f"/{name}": data for name, data in there.items()}})
         loaded = load(files, version)
-        return loaded.error and loaded.error.text, loaded.error and loaded.error.line, loaded.unknown
+        if loaded.error is None:
+            return None, None, loaded.unknown
+        return loaded.error.text, loaded.error.line, loaded.unknown
 
     assert of() == ("containerd: open /c: no such file or directory", 3, ())
     assert of(c=b"") == ("containerd: open /k: no such file or directory", 4, ())
