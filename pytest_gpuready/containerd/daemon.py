@@ -265,12 +265,15 @@ class Daemon:
         early = own is not None and (not own.text.startswith(f"{CRI}: ") or ": invalid plugin config: " in own.text)
         if own is not None and early and _NO_SNAPSHOTTER not in own.text:
             return own
-        if self.proxied.content is not None and not self.v1:
+        no_images = not self.v1 and IMAGES in self.disabled  # then nothing fails that would fail in CRI images
+        if self.proxied.content is not None and not self.v1 and not no_images:
             text = "multiple plugins registered for io.containerd.content.v1: plugin: multiple instances"
             return Refusal(f"{IMAGES}: {text}", self.proxied.content.path, self.proxied.content.line)
-        if others is not None:
+        if others is not None and not no_images:
             return others
         for uri, text in self.release.schema.needed.items():
+            if no_images and text.startswith(f"{IMAGES}: "):
+                continue
             if uri in self.disabled and (self.release.deprecations or ".warning." not in uri):
                 where = self.why_disabled()
                 return Refusal(text, where.path if where else None, where.line if where else None)
