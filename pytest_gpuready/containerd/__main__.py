@@ -28,7 +28,8 @@ def _parser() -> argparse.ArgumentParser:
         f"the daemon's own --config; without it {DEFAULT_CONFIG}, which may be missing"))  # fmt: skip
     parser.add_argument("--version", required=True, action="append", metavar="V", help=(
         "containerd's version, such as 2.1.9; 1.6 is 1.6.20, 1.7 is 1.7.24, 2.0 is 2.0.11, 2.1 is 2.1.9, 2.2 is 2.2.7, "
-        "2.3 is 2.3.4. May be given several times"))  # fmt: skip
+        "2.3 is 2.3.4. 1.6, 1.6.20, 2.1 and 2.1.9 are read as Debian's builds, v1.6.20 and v2.1.9 as upstream's. "
+        "May be given several times"))  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="say in words where each value comes from")
     return parser
 

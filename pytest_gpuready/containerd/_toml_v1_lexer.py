@@ -25,9 +25,24 @@ codecs.register_error("gpuready-go-runes", _runes)
 Token = tuple[str, str, int]  # type, value, offset
 _KEY1 = re.compile(r"[A-Za-z0-9_.-]+")
 _PLAIN1 = re.compile(r'[^"\\\x00-\x08\x0a-\x1f]+')
-_DATE1 = re.compile(r"(\d\d\d\d-\d\d-\d\d)(?:([T ])(?=\d\d))?")
-_TIME1 = re.compile(r"\d\d:\d\d:\d\d(?:\.\d+)?")
-_ZONE1 = re.compile(r"Z|[+-]\d\d:\d\d")
+_MOMENT1 = re.compile("[0-9]{2}:|[0-9]{4}-")
+_FRACTION1 = re.compile(r"\.[0-9]+")
+_DAY1 = (
+    *(("0", "invalid month digit in date: "),) * 2,
+    ("-", "expected - to separate month of a date, not "),
+    *(("0", "invalid day digit in date: "),) * 2,
+)
+_HOUR1 = (*(("0", "invalid hour digit in time: "),) * 2, (":", "time hour/minute separator should be :, not "))
+_CLOCK1 = (
+    *(("0", "invalid minute digit in time: "),) * 2,
+    (":", "time minute/second separator should be :, not "),
+    *(("0", "invalid second digit in time: "),) * 2,
+)
+_ZONE1 = (
+    *(("0", "invalid hour digit in time offset: "),) * 2,
+    (":", "time offset hour/minute separator should be :, not "),
+    *(("0", "invalid minute digit in time offset: "),) * 2,
+)
 _WORDS1 = (("true", "True"), ("false", "False"), ("inf", "Inf"), ("nan", "NaN"))
 _ESCAPES = {'"': '"', "\\": "\\", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -157,33 +172,51 @@ class V1Lexer(Parser):
                 yield kind, word, start
                 return
         if c.isascii() and (c.isdigit() or c in "+-"):
-            date, time = _DATE1.match(text, start), _TIME1.match(text, start)
-            if date or time or re.compile(r"\d\d:|\d{4}-").match(text, start):
-                yield from self.lex_moment(date, time)
+            if _MOMENT1.match(text, start):
+                yield from self.lex_moment()
             else:
                 yield self.number(start)
         else:
             self.at = self.end
             yield "Error", "cannot start float with a dot" if c == "." else f"no value can start with {c}", start
 
-    def lex_moment(self, date: re.Match[str] | None, time: re.Match[str] | None) -> Iterator[Token]:
-        start = self.at
-        if date is None:
-            self.at = time.end() if time else self.end
-            yield ("LocalTime", time[0], start) if time else ("Error", "invalid digit in date or time", start)
+    def lex_moment(self) -> Iterator[Token]:
+        """A time, a date, or both, as lexer.go's lexDateTimeOrTime walks it: a date ends at a blank, a T or the end."""
+        text, start = self.text, self.at
+        if text[start + 2] == ":":
+            yield self.walk(start, start + 3, _CLOCK1, "LocalTime")
             return
-        self.at = date.end(1)
-        yield "LocalDate", date[1], start
-        if self.at < self.end and (sep := self.text[self.at]) not in " T":
+        yield (date := self.walk(start, start + 5, _DAY1, "LocalDate"))
+        if date[0] == "Error" or self.at >= self.end:
+            return
+        at = self.at
+        if text[at] not in " T":
             self.at = self.end
-            yield "Error", f"incorrect date/time separation character: {sep}", date.end(1)
-        elif date[2]:
-            time = _TIME1.match(self.text, date.end())
-            self.at = time.end() if time else self.end
-            yield ("LocalTime", time[0], date.end()) if time else ("Error", "invalid digit in time", date.end())
-            if zone := _ZONE1.match(self.text, self.at):
-                self.at = zone.end()
-                yield "TimeOffset", zone[0], zone.start()
+            yield "Error", f"incorrect date/time separation character: {text[at]}", at
+        elif text[at] == "T" or re.compile("[0-9]{2}").match(text, at + 1):
+            yield (time := self.walk(at + 1, at + 1, _HOUR1 + _CLOCK1, "LocalTime"))
+            if time[0] != "Error" and self.at < self.end and text[self.at] in "Z+-":
+                steps = _ZONE1 if text[self.at] != "Z" else ()
+                yield self.walk(self.at, self.at + 1, steps, "TimeOffset")
+
+    def walk(self, start: int, at: int, steps: tuple[tuple[str, str], ...], kind: str) -> Token:
+        """The token from `start`, whose text from `at` takes these steps: a digit (0) or a mark, and the words else."""
+        text = self.text
+        for want, words in steps:
+            c = text[at] if at < self.end else "\ufffd"
+            if c != want and not (want == "0" <= c <= "9"):
+                self.at = self.end
+                return "Error", words + c, start
+            at += 1
+        if kind == "LocalTime" and text.startswith(".", at):
+            fraction = _FRACTION1.match(text, at)
+            if not fraction:
+                self.at = self.end
+                c = text[at + 1] if at + 1 < self.end else "\ufffd"
+                return "Error", f"expected at least one digit in time's fraction, not {c}", start
+            at = fraction.end()
+        self.at = at
+        return kind, text[start:at], start
 
     def number(self, start: int) -> Token:
         text = self.text

@@ -120,7 +120,7 @@ class V2Parser(V2Values):
             value = node.get(key)
             if value is None:
                 value = Table(line)
-                node.put(key, value, line)
+                node.put(key, value, line, self.headed())
             if isinstance(value, TableArray):
                 value = value[-1]
             if not isinstance(value, Table) or value.inline:
@@ -136,14 +136,14 @@ class V2Parser(V2Values):
         if double:
             if value is None:
                 value = TableArray()
-                node.put(key, value, line)
+                node.put(key, value, line, self.headed())
             elif kind != "array table":
                 raise self.twice(line, f"key {kind} already exists as a {key},  but should be an array table")
             value.append(Table(line, explicit=True))
             return value[-1]
         if value is None:
             value = Table(line, explicit=True)
-            node.put(key, value, line)
+            node.put(key, value, line, self.headed())
         elif kind != "table":
             raise self.twice(line, f"key {key} should be a table, not a {kind}")
         elif value.explicit:
@@ -151,6 +151,10 @@ class V2Parser(V2Values):
         else:
             value.explicit, value.line, node.lines[key] = True, line, line
         return value
+
+    def headed(self) -> int:
+        """The column at which a header's table is said to stand."""
+        return 1
 
     def twice(self, line: int, text: str) -> TomlError:
         """An error of the tracker of seen keys: v2 names no place."""

@@ -50,6 +50,10 @@ class V24Parser(V2Parser):
             text, offset = f"invalid escape character {shown_rune(c)}", offset - 1
         return super().stop(min(offset, self.end - 1) if self.end else 0, text)
 
+    def headed(self) -> int:
+        """The column of the header's first key."""
+        return self.place(self.spot)[1]
+
     def twice(self, line: int, text: str) -> TomlError:
         """An error about keys: placed at the first key of the line."""
         del line
@@ -281,7 +285,9 @@ class V24Parser(V2Parser):
     def named(self, error: TomlError, many: str, one: str) -> NoReturn:
         """The error with the kind of string named."""
         if "not allowed in multiline" in error.text:
-            raise TomlError(f"toml: too many quotes at the end of a {one}", error.line, error.column)
+            # It is placed at the first of the last three; the other parser at the last.
+            column = error.column and error.column - 2
+            raise TomlError(f"toml: too many quotes at the end of a {one}", error.line, column)
         if re.match(r"toml: invalid (character|UTF-8)", error.text) and error.line and error.column:
             line = self.newlines[error.line - 2] + 1 if error.line > 1 else 0
             wide = self.text[line + error.column - 1] >= "\x80"

@@ -6,14 +6,13 @@ internal/cri/config/config.go (ValidateImageConfig, ValidateRuntimeConfig, Valid
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.config import go_error
 from pytest_gpuready.containerd.decode import duration_error
+from pytest_gpuready.containerd.files import exists
+from pytest_gpuready.containerd.go_errors import json_error, url_error
 from pytest_gpuready.containerd.listeners import everywhere, port_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
@@ -51,7 +50,7 @@ class Cri:
         release: Release,
         tables: dict[str, Tree],
         files: Files,
-        extra_snapshotters: set[str],
+        extra_snapshotters: frozenset[str],
         disabled: set[str],
     ) -> None:
         self.release, self.files, self.disabled = release, files, disabled
@@ -255,7 +254,7 @@ class Cri:
             self.warn("cri-registry-configs", registry.at("configs"))
         if registry.get("auths"):
             for url in registry.table("auths"):
-                wrong = _url_error(url)
+                wrong = url_error(url)
                 if wrong:
                     text = f"failed to parse registry url {quote(url)} from `registry.auths`: {wrong}"
                     raise _InvalidError(text, registry.at("auths", url))
@@ -293,7 +292,7 @@ class Cri:
                 raise _InvalidError(f"{prefix}must set {name}{'TLSKeyFile' if cert else 'TLSCertFile'}", self.server.at(
                     "x509_key_pair_streaming"))  # fmt: skip
             for path in (cert, key) if cert else ():
-                if not self._exists(path):
+                if not exists(self.files, path):
                     text = f"failed to load x509 key pair for stream server: open {path}: no such file or directory"
                     part = "failed to create stream server: " if self.v1 else ""
                     raise _InvalidError(part + text, self.server.at("x509_key_pair_streaming"))
@@ -304,12 +303,6 @@ class Cri:
             where = tls.at("tls_cert_file" if cert else "tls_key_file")
             raise _InvalidError(f"{prefix}{name}{which} is set but EnableTLSStreaming is not set", where)
         self._listening()
-
-    def _exists(self, path: str) -> bool:
-        """Whether a file is there; its content is nobody's business."""
-        if re.search(r"[*?\[\\]", path):
-            return True
-        return bool(self.files.glob(path if path.startswith("/") else f"/{path}"))
 
     def _listening(self) -> None:
         """What the streaming server makes of its address once the daemon runs: where it cannot listen, all ends."""
@@ -347,7 +340,7 @@ class Cri:
                 else:
                     text += f"failed to open base OCI spec: {path}: "
                 raise _InvalidError(text + go_error(error, path), where) from None
-            wrong = _json_error(data)
+            wrong = json_error(data)
             if wrong:
                 raise _InvalidError(f"{text}failed to parse base OCI spec file: {wrong}", where)
 
@@ -358,41 +351,3 @@ class _InvalidError(Exception):
     def __init__(self, text: str, where: Where | None) -> None:
         super().__init__(text)
         self.where = where
-
-
-def _url_error(url: str) -> str | None:
-    """What Go's url.Parse refuses among what people write: a space or a bad port in the host, a missing scheme."""
-    if any(ord(c) < 0x20 or ord(c) == 0x7F for c in url):
-        return f"parse {quote(url)}: net/url: invalid control character in URL"
-    if url.startswith(":"):
-        return f"parse {quote(url)}: missing protocol scheme"
-    head, colon, _ = url.partition(":")
-    if colon and "/" not in head and not (head[:1].isalpha() and all(c.isalnum() or c in "+-." for c in head)):
-        return f"parse {quote(url)}: first path segment in URL cannot contain colon"
-    try:
-        _ = urlsplit(url).hostname
-    except ValueError:
-        return f"parse {quote(url)}: missing ']' in host"
-    return None
-
-
-def _json_error(data: bytes) -> str | None:
-    """What Go's JSON decoder says of a base runtime spec: only the first value counts."""
-    text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
-    if not text:
-        return "EOF"
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", 0)
-        if at >= len(text.rstrip()):
-            return "unexpected EOF"
-        return f"invalid character {_rune(text[at])} looking for beginning of value"
-    if not isinstance(value, dict):
-        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
-        return None if value is None else f"json: cannot unmarshal {kind} into Go value of type specs.Spec"
-    return None
-
-
-def _rune(c: str) -> str:
-    return {"'": r"'\''", '"': "'\"'"}.get(c, f"'{c}'")

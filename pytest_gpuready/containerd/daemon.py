@@ -13,11 +13,12 @@ from pytest_gpuready.containerd.config import Refused, Walked, clean, dotted
 from pytest_gpuready.containerd.cri import Cri, Failed
 from pytest_gpuready.containerd.decode import DecodeError, Decoder, duration_error
 from pytest_gpuready.containerd.handlers import handlers
-from pytest_gpuready.containerd.listeners import listener_error, logging_error
+from pytest_gpuready.containerd.listeners import listener_error, logging_error, tls_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
 from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
-from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started
-from pytest_gpuready.containerd.tree import Tree, from_default, leaves, plain
+from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started, tracing_deprecations
+from pytest_gpuready.containerd.proxies import Proxied, proxied, proxy_uri
+from pytest_gpuready.containerd.tree import Tree, from_default, leaves, marshalled, plain
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
@@ -37,18 +38,6 @@ def dropin_patterns(config_path: str) -> list[str]:
     return [posixpath.join(posixpath.dirname(clean_path(config_path)), "*.d", "*.toml")]
 
 
-_PROXIES = {"snapshot": "snapshotter", "content": "content", "sandbox": "sandbox.controller", "diff": "differ"}
-
-
-def proxy_uri(release: Release, name: str, proxy: Tree) -> str | None:
-    """The plugin that a table of `proxy_plugins` makes; None where its type is none (LoadPlugins)."""
-    kind = proxy.get("type", "")
-    for short in release.proxies:
-        if kind in (short, f"io.containerd.{_PROXIES[short]}.v1"):
-            return f"io.containerd.{_PROXIES[short]}.v1.{name}"
-    return None
-
-
 class Daemon:
     """server.New: the plugins' settings decoded, the CRI plugin tried."""
 
@@ -65,8 +54,7 @@ class Daemon:
         self.result: dict[str, Any] = {}
         self.disabled: set[str] = set()
         self.cri_failed: dict[str, Refusal] = {}
-        self.second_content: Where | None = None
-        self.differs: set[str] = set()
+        self.proxied = Proxied()
         self.dies: Refusal | None = None
 
     def note(self, path: tuple[str, ...], where: Where | None, reason: str, by: Where | None = None) -> None:
@@ -98,10 +86,14 @@ class Daemon:
             if duration_error(value):
                 text = f"containerd: unable to parse {value} into a time duration"
                 raise Refused(text, tree.table("timeouts").wheres.get(name))
-        snapshotters = self.proxies()
+        self.proxied = proxied(release, tree.table("proxy_plugins"), self.disabled)
+        if release.config_version < 4:
+            self.refuse(tls_error(tree.table("grpc"), self.files, self.unknown.append))
         self.decode()
-        self.check_cri(snapshotters)
-        self.check_required(snapshotters)
+        if release.tracing_deprecations:
+            self.deprecations.extend(tracing_deprecations(self.tables))
+        self.check_cri()
+        self.check_required()
         self.refuse(listener_error(release, tree, self.tables, self.unknown.append))
         if self.dies is not None:
             self.error = self.dies
@@ -139,31 +131,6 @@ class Daemon:
         for _ in range(version, target):
             migrate.step(tree["plugins"], self.release, self.disabled, lost)
 
-    def proxies(self) -> set[str]:
-        """Names of the snapshotters that proxy plugins provide.
-
-        Raises:
-            PanicError: a proxy plugin has no known type, or the name of a plugin that is there.
-        """
-        out = set()
-        known = self.release.schema.plugins
-        table = self.walked.tree.table("proxy_plugins")
-        for name, proxy in table.items():
-            uri = proxy_uri(self.release, name, proxy)
-            if uri is None:
-                raise PanicError("plugin: no type", table.wheres.get(name))
-            if uri in known:
-                raise PanicError(f"{uri}: plugin: id already registered", table.wheres.get(name))
-            if uri in self.disabled:
-                continue
-            if uri.startswith("io.containerd.snapshotter."):
-                out.add(name)
-            if uri.startswith("io.containerd.differ."):
-                self.differs.add(name)
-            if uri.startswith("io.containerd.content."):
-                self.second_content = table.wheres.get(name)
-        return out
-
     def decode(self) -> None:
         """Every plugin's table into its type.
 
@@ -199,7 +166,7 @@ class Daemon:
             raise Refused("containerd: toml: top level must be a table", where)
         decoder = Decoder(self.release.schema, self.release.go_toml)
         try:
-            out = decoder.decode(table if self.v1 else _marshalled(table), kind, base)
+            out = decoder.decode(table if self.v1 else marshalled(table), kind, base)
         except DecodeError as error:
             place = error.where or where
             if error.text.startswith("panic: "):
@@ -244,9 +211,9 @@ class Daemon:
             return "enable_cdi belongs to the CRI plugin's own table, not here"
         return "unknown to this containerd"
 
-    def check_cri(self, snapshotters: set[str]) -> None:
+    def check_cri(self) -> None:
         """The CRI plugin, as far as files tell."""
-        cri = Cri(self.release, self.tables, self.files, snapshotters, self.disabled)
+        cri = Cri(self.release, self.tables, self.files, self.proxied.snapshotters, self.disabled)
         self.cri_state = "serving"
         stages = [(CRI, cri.check_v1)] if self.v1 else [
             (IMAGES, cri.check_images), (RUNTIME, cri.check_runtime), (CRI, cri.check_server)]  # fmt: skip
@@ -259,7 +226,7 @@ class Daemon:
             except Failed as error:
                 failed[uri] = error.refusal
         self.cri_failed = failed
-        others = Others(self.release, self.tables, self.disabled, snapshotters, self.differs)
+        others = Others(self.release, self.tables, self.disabled, self.proxied)
         self.cri_error = self.first_failure(failed, others.failure())
         cri.unknown.extend(others.unknown)
         self.deprecations.extend(cri.deprecations)
@@ -298,24 +265,27 @@ class Daemon:
         early = own is not None and (not own.text.startswith(f"{CRI}: ") or ": invalid plugin config: " in own.text)
         if own is not None and early and _NO_SNAPSHOTTER not in own.text:
             return own
-        if self.second_content is not None and not self.v1:
+        no_images = not self.v1 and IMAGES in self.disabled  # then nothing fails that would fail in CRI images
+        if self.proxied.content is not None and not self.v1 and not no_images:
             text = "multiple plugins registered for io.containerd.content.v1: plugin: multiple instances"
-            return Refusal(f"{IMAGES}: {text}", self.second_content.path, self.second_content.line)
-        if others is not None:
+            return Refusal(f"{IMAGES}: {text}", self.proxied.content.path, self.proxied.content.line)
+        if others is not None and not no_images:
             return others
         for uri, text in self.release.schema.needed.items():
+            if no_images and text.startswith(f"{IMAGES}: "):
+                continue
             if uri in self.disabled and (self.release.deprecations or ".warning." not in uri):
                 where = self.why_disabled()
                 return Refusal(text, where.path if where else None, where.line if where else None)
         return own
 
-    def check_required(self, snapshotters: set[str]) -> None:
+    def check_required(self) -> None:
         """Raises: Refused, where a required plugin is missing or failed."""
         tree = self.walked.tree
         names = tree.get("required_plugins", [])
         where = tree.at("required_plugins")
         available = {self.key(uri) for uri in self.release.schema.plugins if uri not in self.disabled}
-        available |= {self.key(f"io.containerd.snapshotter.v1.{name}") for name in snapshotters}
+        available |= {self.key(f"io.containerd.snapshotter.v1.{name}") for name in self.proxied.snapshotters}
         for uri in (IMAGES, RUNTIME, CRI):
             failure = self.failed(uri)
             if failure and uri not in self.disabled and self.key(uri) in names:
@@ -396,23 +366,3 @@ class Daemon:
             wheres=wheres,
             **result,
         )
-
-
-def _marshalled(table: Tree) -> Tree:
-    """The table as containerd 2.x writes it out before it decodes it: values before tables, each in byte order."""
-    out = Tree(table.where)
-
-    def order(key: str) -> tuple[bool, bytes]:
-        value = table[key]
-        tables = isinstance(value, Tree) or (
-            isinstance(value, list) and bool(value) and all(isinstance(item, Tree) for item in value)
-        )
-        return tables, key.encode("utf-8", "surrogatepass")
-
-    for key in sorted(table, key=order):
-        value = table[key]
-        new: Any = _marshalled(value) if isinstance(value, Tree) else value
-        if isinstance(value, list) and value and all(isinstance(item, Tree) for item in value):
-            new = [_marshalled(item) for item in value]
-        out.put(key, new, table.wheres.get(key), table.columns.get(key, 1))
-    return out

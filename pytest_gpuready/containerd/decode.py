@@ -300,7 +300,8 @@ class Decoder:
         held = default is None or isinstance(default, Tree)
         if kind.startswith("map[string]") or (kind == "any" and (held or value.inline)):
             inner = kind[11:] if kind != "any" else "any"
-            context = _go_name(inner) if self.newer else context
+            if self.newer:
+                context = context.replace(" of type map[string]", " of type ") if value.inline else _go_name(inner)
             out = copy(default) if isinstance(default, Tree) else Tree()
             out.where = value.where
             for key, item in value.items():
@@ -316,7 +317,9 @@ class Decoder:
         if kind.startswith("[]"):
             # The table's keys go to the last element that the list has.
             if not default:
-                raise DecodeError("toml: cannot store a table in a slice", where, column)
+                # Placed at the header's first key, which is one further than its bracket.
+                kept, at = (_kind(kind[2:]), column) if self.newer else ("slice", column + 1)
+                raise DecodeError(f"toml: cannot store a table in a {kept}", where, at)
             self._v2_table(value, kind[2:], default[-1], context, where, column, path)
             return default
         if self.newer:

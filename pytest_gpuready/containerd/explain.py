@@ -75,7 +75,9 @@ def _words(loaded: Loaded) -> Iterator[str]:
     if loaded.cri_enabled:
         yield f"default handler {loaded.default_runtime}: {_from(loaded.default_runtime_where)}"
         yield f"pause image {loaded.sandbox_image}: {_from(loaded.sandbox_image_where)}"
-        yield f"CDI {'enabled' if loaded.cdi_enabled else 'disabled'}: {_from(loaded.cdi_enabled_where)}"
+        cdi = "disabled: this release has none" if loaded.release == "1.6" else (
+            f"{'enabled' if loaded.cdi_enabled else 'disabled'}: {_from(loaded.cdi_enabled_where)}")  # fmt: skip
+        yield f"CDI {cdi}"
         if loaded.cdi_spec_dirs:
             yield f"CDI spec directories {', '.join(loaded.cdi_spec_dirs)}: {_from(loaded.cdi_spec_dirs_where)}"
     for handler in loaded.handlers.values():
@@ -87,7 +89,7 @@ def _words(loaded: Loaded) -> Iterator[str]:
             ("SystemdCgroup", handler.systemd_cgroup, handler.systemd_cgroup_where),
             ("Runtime", handler.runtime, handler.runtime_where),
         ):
-            if value is not None:
+            if value not in (None, ""):
                 shown = str(value).lower() if isinstance(value, bool) else value
                 yield f"handler {handler.name}, {name} {shown}: {_from(where)}"
         if handler.options_error:

@@ -56,6 +56,11 @@ class Files(Protocol):
         ...
 
 
+def exists(files: Files, path: str) -> bool:
+    """Whether a file is there; its content is nobody's business. A relative path is taken from /."""
+    return bool(re.search(r"[*?\[\\]", path) or files.glob(path if path.startswith("/") else f"/{path}"))
+
+
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
     """One path element's pattern as a regular expression (Go path/filepath/match.go)."""

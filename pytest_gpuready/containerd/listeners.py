@@ -10,11 +10,13 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.containerd.files import exists
 from pytest_gpuready.containerd.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.model import Where
     from pytest_gpuready.containerd.releases import Release
 
@@ -71,6 +73,25 @@ def logging_error(debug: Tree) -> tuple[str, Where | None] | None:
         return f'containerd: not a valid logrus Level: "{level}"', debug.at("level")
     if style not in ("", "text", "json"):
         return f"containerd: unknown log format: {style}", debug.at("format")
+    return None
+
+
+def tls_error(grpc: Tree, files: Files, unknown: Callable[[str], None]) -> tuple[str, Where | None] | None:
+    """What a daemon before 2.3 ends with for ``[grpc] tcp_tls_cert``, with an address to listen on or without.
+
+    Whether a file is there is looked at, not what it holds.
+    """
+    if not grpc.get("tcp_tls_cert"):
+        return None
+    for key in ("tcp_tls_cert", "tcp_tls_key"):
+        path = grpc.get(key, "")
+        if not path or not exists(files, path):
+            return f"containerd: open {path}: no such file or directory", grpc.at(key) or grpc.at("tcp_tls_cert")
+    authority = grpc.get("tcp_tls_ca", "")
+    if authority and not exists(files, authority):
+        text = f"containerd: failed to load CA file: open {authority}: no such file or directory"
+        return text, grpc.at("tcp_tls_ca")
+    unknown("loads (whether the TLS certificate of the TCP endpoint can be loaded)")
     return None
 
 

@@ -96,7 +96,7 @@ def load(files: Files, version: str | None, config_path: str = DEFAULT_CONFIG, *
     for alias in ALIASES.values():
         other = _load(files, choose(alias), config_path, explicit=explicit)
         unknown.extend(name for name in _NODE_FIELDS if _comparable(loaded, name) != _comparable(other, name))
-    said = f"version (taken as {loaded.version})" if version is None else f"version {version} (read as {release.minor})"
+    said = f"version {version} (read as {release.minor})" if version else f"version (taken as {loaded.version})"
     return replace(loaded, unknown=tuple(dict.fromkeys([said, *unknown])))
 
 

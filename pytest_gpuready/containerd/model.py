@@ -65,6 +65,8 @@ class Ineffective:
     by: Where | None = None
 
     def __str__(self) -> str:
+        if self.key == self.where.path:
+            return f"{self.key}: {self.reason}"
         return f"{self.key} set at {self.where}, {self.reason}" + (f" {self.by}" if self.by else "")
 
 

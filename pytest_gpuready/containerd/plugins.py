@@ -12,19 +12,27 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.cri import ALWAYS_THERE
 from pytest_gpuready.containerd.migrate import CRI, IMAGES
-from pytest_gpuready.containerd.model import Refusal
+from pytest_gpuready.containerd.model import Deprecation, Refusal
 from pytest_gpuready.containerd.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_gpuready.containerd.model import Where
+    from pytest_gpuready.containerd.proxies import Proxied
     from pytest_gpuready.containerd.releases import Release
 
+_TASKS = "io.containerd.runtime.v2.task"
 _BOLT = "io.containerd.metadata.v1.bolt"
 _DIFF = "io.containerd.service.v1.diff-service"
 _TRANSFER = "io.containerd.transfer.v1.local"
 _DEVMAPPER = "io.containerd.snapshotter.v1.devmapper"
 _BLOCKFILE = "io.containerd.snapshotter.v1.blockfile"
 _SIZE = re.compile(r"\d+(\.\d+)* ?([kmgtpKMGTP][iI]?[bB]?|[bB])?")
+_PLAIN = 2
+"""The last go-toml that was built with a containerd/platforms without features."""
+_PARTS = 3
+"""Most parts of a platform: system, machine, variant."""
 _SYSTEMS = ("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "plan9", "android", "dragonfly",
             "illumos", "aix", "js", "wasip1", "ios")  # fmt: skip
 _MACHINES = ("amd64", "x86_64", "x86-64", "386", "i386", "arm", "armhf", "armel", "arm64", "aarch64", "ppc64",
@@ -32,13 +40,11 @@ _MACHINES = ("amd64", "x86_64", "x86-64", "386", "i386", "arm", "armhf", "armel"
 
 
 class Others:
-    """The plugins beside CRI. `proxied` names what `proxy_plugins` brings: snapshotters and differs."""
+    """The plugins beside CRI."""
 
-    def __init__(
-        self, release: Release, tables: dict[str, Tree], disabled: set[str], snapshotters: set[str], differs: set[str]
-    ) -> None:
+    def __init__(self, release: Release, tables: dict[str, Tree], disabled: set[str], proxied: Proxied) -> None:
         self.release, self.tables, self.disabled = release, tables, disabled
-        self.snapshotters, self.differs = snapshotters, differs
+        self.snapshotters, self.differs = proxied.snapshotters, proxied.differs
         self.v1 = release.go_toml == 1
         self.unknown: list[str] = []
 
@@ -48,7 +54,7 @@ class Others:
 
     def failure(self) -> Refusal | None:
         """How the CRI plugin fails for the first of them that fails."""
-        for check in (self._metadata, self._differs, self._transfer, self._devmapper):
+        for check in (self._metadata, self._tasks, self._differs, self._transfer, self._devmapper):
             found = check()
             if found is not None:
                 text, where = found
@@ -72,6 +78,18 @@ class Others:
         text = self._behind(f"unknown policy: {policy}: invalid argument", "containers-service", newer)
         return text, table.at("content_sharing_policy")
 
+    def _tasks(self) -> tuple[str, Where | None] | None:
+        table = self.table(_TASKS)
+        for platform in table.get("platforms") or []:
+            words = platform_error(self.release, platform)
+            if words:
+                if not self.v1:
+                    before = "unable to init client for cri image service: failed to get service plugin"
+                    words = f"{before}: invalid platform {platform}: {words}"
+                newer = 'failed to get "io.containerd.sandbox.controller.v1" plugin: '
+                return self._behind(words, "tasks-service", newer), table.at("platforms")
+        return None
+
     def _differs(self) -> tuple[str, Where | None] | None:
         table = self.table(_DIFF)
         known = self.differs | {uri.rsplit(".", 1)[1] for uri in self.release.schema.plugins if ".differ.v1." in uri}
@@ -91,7 +109,7 @@ class Others:
             return None
         for config in table.get("unpack_config") or []:
             platform, name = config.get("platform", ""), config.get("snapshotter", "")
-            if not _is_platform(platform):
+            if platform_error(self.release, platform):
                 text = f"io.containerd.transfer.v1: platform configuration {platform} invalid"
                 return f"{IMAGES}: {text}", table.at("unpack_config")
             uri = f"io.containerd.snapshotter.v1.{name}"
@@ -136,12 +154,37 @@ def not_started(release: Release, uri: str, table: Tree) -> str | None:
     return DEPENDS if name in ("aufs", "btrfs", "zfs", "erofs", "devmapper", "blockfile") else None
 
 
-def _is_platform(text: str) -> bool:
-    """Whether Go's platforms.Parse takes it."""
+def platform_error(release: Release, text: str) -> str | None:
+    """What Go's platforms.Parse refuses: since 1.7 an operating system may have a version behind it, later features."""
+    if "*" in text:
+        return f"{quote(text)}: wildcards not yet supported: invalid argument"
+    rule, system = r"^[A-Za-z0-9_-]+$", r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?$"
+    if release.go_toml > 1:
+        rule = r"^[A-Za-z0-9_.-]+$"
+    if release.go_toml > _PLAIN:
+        system = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
     parts = text.split("/")
-    if len(parts) == 1:
-        return text.lower() in (*_SYSTEMS, *_MACHINES)
-    return len(parts) <= 3 and all(
-        re.fullmatch(r"[A-Za-z0-9_.-]+" + (r"(\([A-Za-z0-9_.+%-]*\))?" if at == 0 else ""), part)
-        for at, part in enumerate(parts)
-    )
+    for at, part in enumerate(parts):
+        named = release.minor != "1.6" and at == 0
+        if not re.match(system if named else rule, part) or part.endswith("\n"):
+            what, kind = ("OS component", "OSAndVersion") if named else ("component", "platform")
+            must = f"{kind} specifier component must match {quote(system if named else rule)}: invalid argument"
+            return f"{quote(part)} is an invalid {what} of {quote(text)}: {must}"
+    if len(parts) == 1 and text.partition("(")[0].lower() not in (*_SYSTEMS, *_MACHINES):
+        return f"{quote(text)}: unknown operating system or architecture: invalid argument"
+    return f"{quote(text)}: cannot parse platform specifier: invalid argument" if len(parts) > _PARTS else None
+
+
+_TRACING = {
+    "io.containerd.tracing.processor.v1.otlp": "tracing-processor-config",
+    "io.containerd.internal.v1.tracing": "tracing-service-config",
+}
+
+
+def tracing_deprecations(tables: dict[str, Tree]) -> Iterator[Deprecation]:
+    """The tracing plugins' settings: the daemon wants them in its environment (tracing/plugin/otlp.go)."""
+    for uri, name in _TRACING.items():
+        table = tables.get(uri, Tree())
+        key = next((key for key, value in table.items() if value), None)
+        if key is not None:
+            yield Deprecation(f"io.containerd.deprecation/{name}", table.at(key))

@@ -37,6 +37,7 @@ class Release:
     refuses_newer_dropin: an import of a newer format than the main file is fatal.
     deprecations: ids of deprecated settings are recorded (the introspection service lists them).
     runtime_deprecations: the ids for runtimes, default_runtime, systemd_cgroup too.
+    tracing_deprecations: the ids for the tracing plugins too.
     validates_drain_timeout: CRI checks drain_exec_sync_io_timeout.
     default_config_path: CRI images falls back to certs.d when nothing about registries is set.
     systemd_cgroup_default: the built-in runc handler has SystemdCgroup = false, else it is not set.
@@ -64,6 +65,7 @@ class Release:
     refuses_newer_dropin: bool = False
     deprecations: bool = True
     runtime_deprecations: bool = True
+    tracing_deprecations: bool = True
     validates_drain_timeout: bool = True
     default_config_path: bool = True
     systemd_cgroup_default: bool = True
@@ -89,10 +91,12 @@ class Release:
 _WARNING = "io.containerd.warning.v1.deprecations"
 _BASE: dict[str, Release] = {
     "1.6": Release("1.6", (1, 6, 0), False, 2, 1, deprecations=False, runtime_deprecations=False, cdi_field=False,
+                   tracing_deprecations=False,
                    validates_drain_timeout=False, default_config_path=False, sandbox_image="k8s.gcr.io/pause:3.6",
                    proxies=("snapshot", "content"), absent=(_WARNING,)),
     "1.7": Release("1.7", (1, 7, 0), False, 2, 1, strict_uri=True, deprecations=False, runtime_deprecations=False,
-                   cdi_field=False, cdi=True, validates_drain_timeout=True, default_config_path=False,
+                   tracing_deprecations=False, cdi_field=False, cdi=True, validates_drain_timeout=True,
+                   default_config_path=False,
                    snapshotter_first=True, sandbox_image="registry.k8s.io/pause:3.8",
                    proxies=("snapshot", "content", "diff"), absent=(_WARNING,)),
     "2.0": Release("2.0", (2, 0, 0), False, 3, 2, deep_merge=True, relative_glob=True, refuses_newer=True, cdi=True,
@@ -113,10 +117,12 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
     ((1, 6, 25), {"deprecations": True, "absent": ()}),  # 878823f4d: mirrors, auths, configs
     ((1, 6, 27), {"runtime_deprecations": True}),  # 833b94149 and others
     ((1, 6, 29), {"relative_glob": True, "validates_drain_timeout": True}),  # 0f2068a70, 85bed5863
+    ((1, 6, 32), {"tracing_deprecations": True}),
     ((1, 6, 32), {"refuses_newer": True}),  # 38607b59c
     ((1, 7, 2), {"cdi_field": True}),
     ((1, 7, 9), {"deprecations": True, "absent": ()}),
     ((1, 7, 11), {"runtime_deprecations": True}),
+    ((1, 7, 16), {"tracing_deprecations": True}),
     ((1, 7, 16), {"relative_glob": True}),  # 62e9535f2
     ((1, 7, 17), {"refuses_newer": True}),  # 00347b7fa
     ((2, 0, 1), {"keeps_stream_keys": True}),  # be5eda069

@@ -151,3 +151,23 @@ def merge(
             else:
                 replaced((*path, key), to.wheres.get(key), where)
         to.put(key, value, where, new.columns.get(key, 1))
+
+
+def marshalled(table: Tree) -> Tree:
+    """The table as containerd 2.x writes it out before it decodes it: values before tables, each in byte order."""
+    out = Tree(table.where)
+
+    def order(key: str) -> tuple[bool, bytes]:
+        value = table[key]
+        tables = isinstance(value, Tree) or (
+            isinstance(value, list) and bool(value) and all(isinstance(item, Tree) for item in value)
+        )
+        return tables, key.encode("utf-8", "surrogatepass")
+
+    for key in sorted(table, key=order):
+        value = table[key]
+        new: Any = marshalled(value) if isinstance(value, Tree) else value
+        if isinstance(value, list) and value and all(isinstance(item, Tree) for item in value):
+            new = [marshalled(item) for item in value]
+        out.put(key, new, table.wheres.get(key), table.columns.get(key, 1))
+    return out

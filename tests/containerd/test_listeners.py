@@ -117,3 +117,27 @@ def test_a_streaming_certificate_that_is_not_there_fails_cri(version: str) -> No
     )
     both = MemoryFiles({DEFAULT_CONFIG: text.encode(), "/c": b"", "/k": b""})
     assert load(both, version).unknown == ("cri_state (whether the streaming certificate can be loaded)",)
+
+
+@pytest.mark.parametrize("version", ["1.6", "1.7.24", "2.2.7"])
+def test_the_certificates_of_the_tcp_endpoint_are_loaded_before_2_3_with_an_address_or_without(version: str) -> None:
+    text = "version = 2\n[grpc]\ntcp_tls_cert = '/c'\ntcp_tls_key = '/k'\ntcp_tls_ca = '/a'\n"
+
+    def of(**there: bytes) -> tuple[str | None, int | None, tuple[str, ...]]:
+        files = MemoryFiles({DEFAULT_CONFIG: text.encode(), **{f"/{name}": data for name, data in there.items()}})
+        loaded = load(files, version)
+        if loaded.error is None:
+            return None, None, loaded.unknown
+        return loaded.error.text, loaded.error.line, loaded.unknown
+
+    assert of() == ("containerd: open /c: no such file or directory", 3, ())
+    assert of(c=b"") == ("containerd: open /k: no such file or directory", 4, ())
+    missing = "containerd: failed to load CA file: open /a: no such file or directory"
+    assert of(c=b"", k=b"") == (missing, 5, ())
+    unknown = ("loads (whether the TLS certificate of the TCP endpoint can be loaded)",)
+    assert of(c=b"", k=b"", a=b"") == (None, None, unknown)
+
+
+def test_2_3_serves_without_its_tcp_endpoint() -> None:
+    text = "version = 2\n[grpc]\ntcp_address = '127.0.0.1:0'\ntcp_tls_cert = '/c'\n"
+    assert load(MemoryFiles({DEFAULT_CONFIG: text.encode()}), "2.3").cri_enabled

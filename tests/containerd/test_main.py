@@ -72,3 +72,39 @@ def test_it_runs_as_a_module_without_importing_pytest(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["2.2"]["loads"] is True
+
+
+def test_a_version_that_is_not_modelled_is_an_answer_with_what_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = ["2.2.7-1~deb", "v2.1.9", "2.4", "1.5.18", "3.0", "garbage", ""]
+    out = run(capsys, "--root", str(tmp_path), *(word for v in versions for word in ("--version", v)))
+    assert {version: entry["unknown"][:1] for version, entry in out.items()} == {
+        "2.2.7-1~deb": [],
+        "v2.1.9": [],
+        "2.4": ["version 2.4 (read as 2.3)"],
+        "1.5.18": ["version 1.5.18 (read as 1.6)"],
+        "3.0": ["version 3.0 (read as 2.3)"],
+        "garbage": ["version garbage (read as 2.3)"],
+        "": ["version (taken as 2.3.4)"],
+    }
+
+
+def test_a_plain_version_is_debians_build_and_one_with_a_v_upstreams(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "etc/containerd").mkdir(parents=True)
+    (tmp_path / "etc/containerd/config.toml").write_text("version = 3\nx = {a = 1,}\n")
+    out = run(capsys, "--root", str(tmp_path), "--version", "2.1", "--version", "2.1.9", "--version", "v2.1.9")
+    assert {version: entry["loads"] for version, entry in out.items()} == {"2.1": True, "2.1.9": True, "v2.1.9": False}
+
+
+def test_explain_names_a_file_that_nothing_imports_and_what_a_release_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "etc/containerd/conf.d").mkdir(parents=True)
+    (tmp_path / "etc/containerd/config.toml").write_text("version = 2\n")
+    (tmp_path / "etc/containerd/conf.d/a.toml").write_text("version = 2\n")
+    words = run(capsys, "--root", str(tmp_path), "--version", "1.6", "--explain")["1.6"]["explain"]
+    assert "no effect: /etc/containerd/conf.d/a.toml: no imports line names this file" in words
+    assert "CDI disabled: this release has none" in words

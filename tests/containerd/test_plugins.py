@@ -81,3 +81,22 @@ def test_debians_builds_lack_plugins() -> None:
     text = "[plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = 'zfs'\n"
     assert one(text + "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]\nruntime_type='x'",
                "2.1.9+unknown").cri_state == "failed"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "ids"),
+    [
+        ("1.6.31", []),
+        ("1.6.32", ["tracing-processor-config", "tracing-service-config"]),
+        ("1.7.15", []),
+        ("2.0.0", ["tracing-processor-config", "tracing-service-config"]),
+    ],
+)
+def test_settings_of_the_tracing_plugins_are_deprecated(version: str, ids: list[str]) -> None:
+    loaded = one(
+        "[plugins.'io.containerd.tracing.processor.v1.otlp']\nendpoint = 'x'\n"
+        "[plugins.'io.containerd.internal.v1.tracing']\nsampling_ratio = 1.0\n",
+        version,
+    )
+    assert [d.id.rsplit("/", 1)[1] for d in loaded.deprecations] == ids
+    assert [d.where.line for d in loaded.deprecations if d.where] == [3, 5][: len(ids)]

@@ -1,0 +1,61 @@
+"""What Go's URL and JSON readers say of text that they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from pytest_gpuready.containerd._toml import quote
+
+
+def url_error(url: str) -> str | None:
+    """What Go's url.Parse refuses among what people write: a bad host or port, a missing scheme."""
+    url = url.partition("#")[0]
+    wrong = None
+    if any(ord(c) < 0x20 or ord(c) == 0x7F for c in url):
+        wrong = "net/url: invalid control character in URL"
+    elif url.startswith(":"):
+        wrong = "missing protocol scheme"
+    else:
+        scheme = re.match("[A-Za-z][A-Za-z0-9+.-]*:", url)
+        rest = url[scheme.end() if scheme else 0 :].partition("?")[0]
+        if not scheme and ":" in rest.partition("/")[0]:
+            wrong = "first path segment in URL cannot contain colon"
+        elif rest.startswith("//") and (scheme or not rest.startswith("///")):
+            wrong = _host_error(rest[2:].partition("/")[0].rpartition("@")[2])
+    return f"parse {quote(url)}: {wrong}" if wrong else None
+
+
+def _host_error(host: str) -> str | None:
+    """Go's net/url parseHost."""
+    port = host[host.rindex(":") :] if ":" in host else ""
+    if host.startswith("["):
+        if "]" not in host:
+            return "missing ']' in host"
+        port = host.rpartition("]")[2]
+    if not re.fullmatch("(:[0-9]*)?", port):
+        return f"invalid port {quote(port)} after host"
+    odd = re.search(r"([ \\^`{|}])", host)
+    return f"invalid character {quote(odd[1])} in host name" if odd else None
+
+
+def json_error(data: bytes) -> str | None:
+    """What Go's JSON decoder says of a base runtime spec: only the first value counts."""
+    text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
+    if not text:
+        return "EOF"
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        at = getattr(error, "pos", 0)
+        if at >= len(text.rstrip()):
+            return "unexpected EOF"
+        return f"invalid character {_rune(text[at])} looking for beginning of value"
+    if not isinstance(value, dict):
+        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
+        return None if value is None else f"json: cannot unmarshal {kind} into Go value of type specs.Spec"
+    return None
+
+
+def _rune(c: str) -> str:
+    return {"'": r"'\''", '"': "'\"'"}.get(c, f"'{c}'")
