@@ -51,7 +51,12 @@ ROWS: tuple[Row, ...] = (
     Row("script", "uname, id, hostname, date", ("platform",), "kernel, user, boot time, clock, SELinux"),
     Row("script", "search for programs", ("platform",), "where containerd, its clients and NVIDIA's programs lie"),
     Row("script", "list of processes", ("platform",), "the running containerd and kubelet: command line, start, PATH"),
-    Row("script", "systemctl show", ("platform",), "the state of containerd's, the kubelet's and NVIDIA's services"),
+    Row(
+        "script",
+        "systemctl show",
+        ("platform",),
+        "the state of containerd's, the kubelet's and NVIDIA's services, and what they run",
+    ),
     Row("file", "*/os-release", ("platform",), "the distribution, whose package manager remedies use"),
     Row("stat", "/run/ostree-booted", ("platform",), "whether packages are layered on an image"),
     # containerd
