@@ -94,6 +94,7 @@ ROWS: tuple[Row, ...] = (
     Row("file", "*", ("containerd_config", "containerd_live"), _CONFIG, _IMPORTS, "CONFIGURATION"),
     Row("files", "*", _CONTAINERD, _CONFIG, _IMPORTS, "PATTERN"),
     Row("stat", "/etc/containerd*", _CONTAINERD, "whether files changed after the daemon started"),
+    Row("stat", "/usr/bin/nodeadm", _CONTAINERD, "whether EKS writes the configuration at every boot"),
     Row("stat", "*", _CONTAINERD, "whether files changed after the daemon started", _IMPORTS, "CONFIGURATION"),
     Row(
         "file",
