@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
@@ -11,6 +12,7 @@ from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd_service import ServiceRemedies, known
 from pytest_gpuready.remedies.edits import (
     Change,
+    Overlay,
     Workshop,
     append,
     on_line,
@@ -27,7 +29,7 @@ from pytest_gpuready.views.toolkit import Toolkit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_gpuready.containerd.model import Loaded
+    from pytest_gpuready.containerd.model import Loaded, Refusal
     from pytest_gpuready.remedies.repairs import Proposal
 
 USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
@@ -46,6 +48,8 @@ _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
 )
+#: As many mistakes are mended one after the other; of a file that has more, little would be left.
+_MOST_REPAIRS = 4
 #: The CRI plugins' own settings, which come back with them.
 _CRI_SETTINGS = ("disabled_plugins", "plugins.io.containerd.grpc.v1.cri.", "plugins.io.containerd.cri.v1.")
 
@@ -175,17 +179,63 @@ class FileRemedies(ServiceRemedies):
             return generated
         shop, error = self._workshop(), self.config.loaded.error
         said = error.text if error is not None else ""
-        goals = (self._goal, lambda after: after.cri_enabled and alive(after), alive)
-        for goal in goals:
+        for goal in self._goals:
             # Several tables are taken out only where the handler is still there afterwards.
-            for words, changes in self._repairs(shop, several=goal == self._goal):
+            for words, changes in self._repairs(shop, error, several=goal == self._goal):
                 if changes and shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
-        return self._fresh(said)
+        return self._chain(shop, error) or self._fresh(said)
 
-    def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
+    @property
+    def _goals(self) -> tuple[Callable[[Loaded], bool], ...]:
+        """What an edit of a file that does not load may reach, the best first."""
+        return self._goal, lambda after: after.cri_enabled and alive(after), alive
+
+    def _chain(self, shop: Workshop, error: Refusal | None) -> Remedy | None:
+        """Several mistakes: each repair is shown by the loader to end one, and the last to reach a goal."""
+        told: list[str] = []
+        done: list[Change] = []
+        seen = [error]
+        while error is not None and len(told) < _MOST_REPAIRS:
+            final = {change.path: change for change in done}
+            now = replace(shop, files=Overlay(shop.files, {path: change.new for path, change in final.items()}))
+            step = self._step(now, error, seen)
+            if step is None:
+                return None
+            after, words, changes = step
+            told.append(words)
+            done += changes
+            final |= {change.path: change for change in changes}
+            if after.loads:
+                remedy = self._remedy(shop, done, f"{'. '.join(told)}; then restart containerd.")
+                proven = any(shop.prove(final.values(), goal) for goal in self._goals)
+                return replace(remedy, edits=tuple(map(shop.edit, final.values()))) if proven else None
+            error = after.error
+            seen.append(error)
+        return None
+
+    def _step(
+        self, now: Workshop, error: Refusal, seen: list[Refusal | None]
+    ) -> tuple[Loaded, str, list[Change]] | None:
+        """The repair that reaches the best goal, else the first after which another place is refused."""
+        proposals = self._repairs(now, error, several=False)
+        tried = [(now.after(changes), words, changes) for words, changes in proposals if changes]
+        loaded = [(after, words, changes) for after, words, changes in tried if after is not None]
+        for goal in self._goals:
+            for after, words, changes in loaded:
+                if after.loads and goal(after):
+                    return after, words, changes
+        for after, words, changes in loaded:
+            found = after.error
+            if found is None or found in seen:
+                continue
+            if (found.path, found.line) != (error.path, error.line):
+                return after, words, changes
+        return None
+
+    def _repairs(self, shop: Workshop, error: Refusal | None, *, several: bool) -> Iterator[Proposal]:
         """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
-        error, main = self.config.loaded.error, self.config.path
+        main = self.config.path
         if error is None:
             return
         if error.path and error.line:
