@@ -9,7 +9,7 @@ import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -40,6 +40,8 @@ class Asked:
     jobs: int
     save: Path | None
     json: str | None
+    markdown: str | None
+    baseline: dict[str, Any] | None
     notes: tuple[str, ...]
 
 
@@ -65,12 +67,17 @@ def read(config: pytest.Config) -> Asked:
         jobs=_jobs(config),
         save=Path(option.gpuready_save) if option.gpuready_save else None,
         json=option.gpuready_json,
+        markdown=option.gpuready_md,
+        baseline=_baseline(option.gpuready_baseline),
         notes=tuple(source for name, _ in INI if (source := _asked(config, name)[1]) and not source.startswith("--")),
     )
+    if asked.json == asked.markdown == "-":
+        raise pytest.UsageError("--gpuready-json - and --gpuready-md -: only one report can be standard output")
     if asked.save is not None:
         _check_writable("--gpuready-save", asked.save / "snapshot.json")
     for name, path in (
         ("--gpuready-json", asked.json),
+        ("--gpuready-md", asked.markdown),
         ("--html", getattr(option, "htmlpath", None)),
         ("--junitxml", getattr(option, "xmlpath", None)),
     ):
@@ -81,6 +88,18 @@ def read(config: pytest.Config) -> Asked:
 
 
 # ---------------------------------------------------------------------------------------------------- nodes
+
+
+def _baseline(path: str | None) -> dict[str, Any] | None:
+    """The older report, read before anything runs: this run's own may be written to the same place."""
+    if not path:
+        return None
+    from pytest_gpuready.report.baseline import BaselineError, read  # noqa: PLC0415 - only where it is asked for
+
+    try:
+        return read(path)
+    except BaselineError as error:
+        raise pytest.UsageError(f"--gpuready-baseline {error}") from None
 
 
 def specs(config: pytest.Config) -> list[str]:
@@ -259,9 +278,32 @@ def read_settings(config: pytest.Config) -> Settings:
         handler=found["handler"],
         socket=socket,
         kubeconfig=kubeconfig,
+        live=_live(config),
+        live_idle_only=bool(config.option.gpuready_live_idle_only),
+        image=_image(config),
         sudo=bool(getattr(config.option, "sudo", False)),
         sources=sources,
     )
+
+
+def _live(config: pytest.Config) -> bool:
+    """Whether containers are run. What says how they are run says nothing alone."""
+    option = config.option
+    if option.gpuready_live_idle_only:
+        option.gpuready_live = True
+    if option.gpuready_image and not option.gpuready_live:
+        raise pytest.UsageError("--gpuready-image names the image of containers, which are run with --gpuready-live")
+    return bool(option.gpuready_live)
+
+
+def _image(config: pytest.Config) -> str:
+    """The image for containers: `builtin`, or a name that ctr can take."""
+    from pytest_gpuready.live.image import BUILTIN, is_reference  # noqa: PLC0415 - only where it is asked for
+
+    image = config.option.gpuready_image or BUILTIN
+    if not is_reference(image):
+        raise pytest.UsageError(f"--gpuready-image {one_line(image, 100)}: that is no name of an image")
+    return str(image)
 
 
 # ---------------------------------------------------------------------------------------------------- the controller

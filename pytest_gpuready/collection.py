@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue
+from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue, suite
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.shown import Shown
 
@@ -82,6 +82,11 @@ def mishap(error: BaseException) -> str:
     return f"pytest-gpuready itself failed{place}: {type(error).__name__}: {one_line(str(error), 200)}"
 
 
+def is_live(config: pytest.Config) -> bool:
+    """Whether containers are run: then their checks are there."""
+    return bool(getattr(config.option, "gpuready_live", False))
+
+
 class NotReady(Exception):  # noqa: N818 - what a failing finding is shown by
     """A finding that keeps a node from being ready; its text is what people read."""
 
@@ -109,7 +114,7 @@ class Suite(_Ours, pytest.Collector):
     def collect(self) -> Iterator[pytest.Collector]:
         """One collector per family."""
         for family in FAMILIES:
-            if any(check.family == family for check in catalogue().values()):
+            if any(check.family == family for check in suite(live=is_live(self.config)).values()):
                 path = _CHECKS / f"{family}.py"
                 yield Family.from_parent(self, name=path.name, path=path, nodeid=family_id(family), suite=self)
 
@@ -156,7 +161,7 @@ class CheckItem(_Ours, pytest.Item):
         if entry is None:
             why = f"{self.check.id} was not judged on {self.node}"
             return Shown("unknown", "failed", why, why)
-        return Shown(**{**entry, "blocked_by": tuple(entry["blocked_by"])})
+        return Shown(**{**entry, "blocked_by": tuple(entry["blocked_by"]), "remedy": tuple(entry["remedy"])})
 
     def runtest(self) -> None:
         """Show the finding: pass, raise, or skip."""
@@ -166,6 +171,7 @@ class CheckItem(_Ours, pytest.Item):
             ("node", self.node),
             ("status", shown.status),
             *(("blocked_by", root) for root in shown.blocked_by),
+            *zip(("remedy", *("command" for _ in shown.remedy)), shown.remedy, strict=False),
         ]
         if shown.outcome == "skipped":
             pytest.skip(shown.reason)

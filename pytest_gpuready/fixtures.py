@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gpuready.live.client import CtrClient
     from pytest_gpuready.node.transport import Options
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.cdi import Cdi
     from pytest_gpuready.views.containerd_config import ContainerdConfig
     from pytest_gpuready.views.containerd_live import ContainerdLive
-    from pytest_gpuready.views.ctr import Ctr
     from pytest_gpuready.views.driver import Driver
     from pytest_gpuready.views.kubernetes import Kubernetes
     from pytest_gpuready.views.nvml import Nvml
@@ -28,21 +30,14 @@ def _views(host: Any, config: pytest.Config) -> Views:
     from pytest_gpuready.asked import read_settings, timeout  # noqa: PLC0415 - nothing is imported before a test asks
     from pytest_gpuready.backends import node_spec  # noqa: PLC0415
     from pytest_gpuready.node.hosts import SpecError  # noqa: PLC0415
-    from pytest_gpuready.node.transport import Options  # noqa: PLC0415
     from pytest_gpuready.runner import Runner  # noqa: PLC0415
     from pytest_gpuready.views import Views  # noqa: PLC0415
 
-    backend = host.backend
     try:
         spec = node_spec(host)
     except SpecError as error:
         pytest.fail(str(error), pytrace=False)
-    options = Options(
-        getattr(backend, "ssh_config", None),
-        getattr(backend, "ssh_identity_file", None),
-        bool(backend.sudo),
-        backend.sudo_user,
-    )
+    options = _options(host)
     known = config.stash.setdefault(_NODES, {})
     key = (spec.label, options)
     if key not in known:
@@ -57,6 +52,19 @@ def _views(host: Any, config: pytest.Config) -> Views:
     if reason:
         pytest.fail(f"{spec.label} could not be asked: {reason}", pytrace=False)
     return views
+
+
+def _options(host: Any) -> Options:
+    """What testinfra was given for its host."""
+    from pytest_gpuready.node.transport import Options  # noqa: PLC0415 - nothing is imported before a test asks
+
+    backend = host.backend
+    return Options(
+        getattr(backend, "ssh_config", None),
+        getattr(backend, "ssh_identity_file", None),
+        bool(backend.sudo),
+        backend.sudo_user,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +110,18 @@ def containerd_live(node: Views) -> ContainerdLive:
 
 
 @pytest.fixture(scope="module")
-def ctr(node: Views) -> Ctr:
-    """The clients ctr and nerdctl: where, which version, how their --gpus works."""
-    return cast("Ctr", node.named("ctr"))
+def ctr(node: Views, host: Any) -> Iterator[CtrClient]:
+    """The client ctr on the host: where, which version; and `run`, `images`, `import_image`, `namespaces`.
+
+    Containers are bounded and removed whatever becomes of the test; what was imported is removed with the module.
+    """
+    from pytest_gpuready.backends import node_spec  # noqa: PLC0415 - nothing is imported before a test asks
+    from pytest_gpuready.live.client import CtrClient  # noqa: PLC0415
+    from pytest_gpuready.node.transport import Shell  # noqa: PLC0415
+
+    client = CtrClient(node, lambda: Shell(node_spec(host), _options(host)))
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="module")

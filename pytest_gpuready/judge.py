@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.checks.catalogue import PRIVILEGES, REACHABLE, Check, catalogue
+from pytest_gpuready.checks.catalogue import LIVE, PRIVILEGES, REACHABLE, Check, suite
 from pytest_gpuready.model import (
     Answer,
     Consequence,
@@ -28,8 +28,8 @@ from pytest_gpuready.model import (
 )
 from pytest_gpuready.node.clean import clean, one_line, shorten
 from pytest_gpuready.node.facts import REACH, SUDO
-from pytest_gpuready.report.model import Finding, NodeReport, RouteReport, Verdict, worst_verdict
-from pytest_gpuready.routes import ROUTES, Required, required
+from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Verdict, worst_verdict
+from pytest_gpuready.routes import ROUTES, Required, live_checks, required
 from pytest_gpuready.views import VIEWS, Views
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def judge(facts: Facts, settings: Settings, *, checks: Mapping[str, Check] | Non
 
 def judge_views(views: Views, *, checks: Mapping[str, Check] | None = None) -> NodeReport:
     """The same, of views that their owner goes on with: what they have worked out is not worked out again."""
-    return Judge(views, dict(checks or catalogue())).report()
+    return Judge(views, dict(checks or suite(live=views.settings.live))).report()
 
 
 class Judge:
@@ -81,7 +81,11 @@ class Judge:
         self.checks = checks
         self.answers: dict[str, _Answered] = {}
         self.denials: dict[str, list[str]] = {}
-        self.closures = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
+        #: By route, what it requires without containers, and with them.
+        self.configured = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
+        self.closures = dict(self.configured)
+        if any(check.family == LIVE for check in checks.values()):
+            self.closures = {route: ids | self._closure(live_checks(route)) for route, ids in self.configured.items()}
 
     @functools.cached_property
     def mend(self) -> Remedies:
@@ -177,7 +181,7 @@ class Judge:
 
     def _seen(self, check_id: str, route: str, look: Callable[[str], _Sight]) -> _Sight:
         answered = self.answers[check_id]
-        needs = [need for need in self.checks[check_id].needs if need in self.checks and not self.checks[need].advisory]
+        needs = [need for need in self._needs(check_id, route) if not self.checks[need].advisory]
         if answered.because in self.checks:
             needs.append(str(answered.because))
         roots: dict[str, None] = {}
@@ -196,6 +200,15 @@ class Judge:
         if answered.denied is not None:
             return unknown(f"{answered.denied}: permission denied"), ()
         return answered.for_route(route), ()
+
+    def _needs(self, check_id: str, route: str) -> list[str]:
+        """What a check needs, as a route sees it: a route's container means nothing until all else it needs holds."""
+        needs = list(self.checks[check_id].needs)
+        if check_id == f"live.{route}":
+            needs += sorted(self.configured[route] - {check_id})
+        elif check_id in live_checks(route) and check_id != "live.image":
+            needs.append(f"live.{route}")
+        return [need for need in needs if need in self.checks]
 
     def _finding(
         self, check: Check, wanted: Required, by_route: dict[str, _Seen], routes: dict[str, RouteReport]
@@ -239,7 +252,8 @@ class Judge:
         else:
             verdict = "ready"
         offered = _status(seen.get("containerd.supports-route", (None, ()))) != "fail"
-        return RouteReport(route, verdict, "configured", route in wanted.names, tuple(roots), offered)
+        proof: Proof = "live" if _status(seen.get(f"{LIVE}.{route}", (None, ()))) == "pass" else "configured"
+        return RouteReport(route, verdict, proof, route in wanted.names, tuple(roots), offered)
 
 
 def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool) -> Verdict:

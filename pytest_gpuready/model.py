@@ -163,7 +163,7 @@ class Settings:
     """What the user asked for, as far as judging depends on it.
 
     `routes` is empty (by evidence), ("any",), ("all",) or route ids; `handler` and `socket` name the handler and
-    the daemon that are judged, None: found out.
+    the daemon that are judged, None: found out. `live`: containers are run, from `image`.
     """
 
     routes: tuple[str, ...] = ()
@@ -171,5 +171,7 @@ class Settings:
     socket: str | None = None
     kubeconfig: str | None = None
     live: bool = False
+    live_idle_only: bool = False
+    image: str = "builtin"
     sudo: bool = False
     sources: dict[str, str] = field(default_factory=dict)

@@ -89,9 +89,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the JSON report; - is standard output, pytest's own output then goes to standard error",
     )
     add(
+        "--gpuready-md",
+        metavar="PATH",
+        help="write the report as Markdown, for a chat, an issue, a ticket; - is standard output; "
+        "where $GITHUB_STEP_SUMMARY is set, it is appended there too",
+    )
+    add(
+        "--gpuready-baseline",
+        metavar="OLD.json",
+        help="say in every report what changed since that JSON report",
+    )
+    add(
         "--gpuready-kubeconfig",
         metavar="FILE",
         help="let the kubernetes checks ask the API server with this kubeconfig",
+    )
+    add("--gpuready-live", action="store_true", help="also run a container by each route, and remove it again")
+    add("--gpuready-live-idle-only", action="store_true", help="the same, but leave a node alone whose GPUs are in use")
+    add(
+        "--gpuready-image",
+        metavar="REF",
+        help="the image for it (default: builtin, a tiny one made of the node's own libc; nothing is ever pulled)",
     )
     add("--gpuready-list", action="store_true", help="list all checks and routes, and exit")
     add("--gpuready-explain", metavar="ID", help="explain a check, and exit")
@@ -111,7 +129,7 @@ def pytest_load_initial_conftests(
     if known.gpuready_hosts_file == "-":
         early_config.stash[STDIN] = sys.stdin.read()
     if known.gpuready:
-        if known.gpuready_json == "-":
+        if "-" in (known.gpuready_json, known.gpuready_md):
             _keep_stdout(early_config)
         # Up to pytest 8 only the first of several groups of paths is known here as such.
         _, others = parser.parse_known_and_unknown_args(list(args), copy.copy(early_config.option))

@@ -40,7 +40,15 @@ DRIVER = frozenset(
     }
 )
 _NODE = frozenset({"node.reachable", "node.selinux"})
-_DAEMON = frozenset({"containerd.installed", "containerd.running", "containerd.selected", "containerd.supports-route"})
+_DAEMON = frozenset(
+    {
+        "containerd.installed",
+        "containerd.running",
+        "containerd.selected",
+        "containerd.supports-route",
+        "containerd.runc",
+    }
+)
 _CDI = frozenset(
     {
         "cdi.enabled",
@@ -111,6 +119,11 @@ def _nerdctl(views: Views) -> frozenset[str]:
     except (Undetermined, NotApplicable, Denied):
         return frozenset()
     return _CDI if cdi else frozenset({"toolkit.container-cli", "containerd.ctr"})
+
+
+def live_checks(route: str) -> frozenset[str]:
+    """What a route requires besides where containers are run."""
+    return frozenset({"live.image", f"live.{route}", "live.same-gpus", "live.isolation"})
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pytest_gpuready.model import Denied, Undetermined
 from pytest_gpuready.node import kubeapi
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import REACH, Fact, Facts
-from pytest_gpuready.node.gather import gather
+from pytest_gpuready.node.gather import ask, gather
 from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read, write
 from pytest_gpuready.node.transport import Options, Shell
 from pytest_gpuready.report.inventory import inventory
@@ -125,6 +125,7 @@ class Runner:
             duration=self._duration,
             generator=f"pytest-gpuready {__version__}",
             command=self.command,
+            live=self.settings.live,
             notes=tuple(self.notes),
         )
 
@@ -168,6 +169,8 @@ class Runner:
                 rooted = (sudoers.requests(),) if shell.by_rule else ()
                 facts = gather(shell, node.label, self._wants, self.timeout, *rooted)
                 self._ask_api(facts, self.timeout - (time.monotonic() - begun))
+                if self.settings.live:
+                    self._run_containers(shell, facts)
         finally:
             with self._lock:
                 self._shells.discard(shell)
@@ -182,6 +185,16 @@ class Runner:
         if self.settings.kubeconfig:
             requests = Kubernetes.api_requests(Views(facts, self.settings))
             kubeapi.gather(facts, requests, self.settings.kubeconfig, max(left, 1.0))
+
+    def _run_containers(self, shell: Shell, facts: Facts) -> None:
+        """Run what the checks so far found nothing against; in the same login, with a deadline of its own."""
+        from pytest_gpuready.live import plan, script  # noqa: PLC0415 - only for live runs
+
+        passive = Views(facts, dataclasses.replace(self.settings, live=False))
+        planned = plan.make(passive, judge_views(passive))
+        if not planned.empty:
+            request = script.request(planned)
+            ask(shell, facts, request, request.timeout + 10)
 
     def _wants(self, facts: Facts) -> Iterable[Request]:
         return Views(facts, self.settings).wants()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,21 +11,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """`status` is ours, `outcome` pytest's word (passed, failed, skipped), `reason` one line, `text` all of it."""
+    """`status` is ours, `outcome` pytest's word (passed, failed, skipped), `reason` one line, `text` all of it.
+
+    `remedy` is its summary, then its commands.
+    """
 
     status: str
     outcome: str
     reason: str
     text: str
     blocked_by: tuple[str, ...] = ()
+    remedy: tuple[str, ...] = ()
 
 
 def shown(run: Run) -> dict[str, dict[str, dict[str, Any]]]:
     """Everything that items show: by node's label, by check id."""
     return {
-        node.node: {check_id: asdict(_shown(node, finding)) for check_id, finding in node.findings.items()}
+        node.node: {check_id: asdict(_with_remedy(node, finding)) for check_id, finding in node.findings.items()}
         for node in run.nodes
     }
+
+
+def _with_remedy(node: NodeReport, finding: Finding) -> Shown:
+    remedy = finding.outcome.remedy
+    shown = _shown(node, finding)
+    return shown if remedy is None else replace(shown, remedy=(remedy.summary, *remedy.commands))
 
 
 def _shown(node: NodeReport, finding: Finding) -> Shown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -69,6 +71,8 @@ class SuitePlugin:
         self.run: Run | None = None
         #: Sentences about what went wrong on our side, for the end of the summary.
         self.troubles: list[str] = []
+        #: Sentences that change no exit status.
+        self.remarks: list[str] = []
         self.interrupted: BaseException | None = None
         self.own_failures: set[str] = set()
         self.own_checks: list[OwnCheck] = []
@@ -108,7 +112,14 @@ class SuitePlugin:
             raise pytest.UsageError(
                 f"no such check or node: {', '.join(wrong)} (pytest --gpuready --collect-only lists the ids)"
             )
-        return cls(config, asked, nodes, select)
+        plugin = cls(config, asked, nodes, select)
+        if getattr(option, "htmlpath", None):
+            from pytest_gpuready.html_frame import Frame  # noqa: PLC0415 - only where it is asked for
+
+            config.pluginmanager.register(
+                Frame(config, lambda: plugin.run, plugin.troubles.append), "gpuready-html-frame"
+            )
+        return plugin
 
     # ------------------------------------------------------------------ collecting
 
@@ -316,18 +327,46 @@ class SuitePlugin:
             run = self.run
             added = self._or_trouble(lambda: own_checks.add(run, self.own_checks, self.own_results))
             self.run = run if added is None else added
-            self._write_json(self.asked.json, self.run)
+            self._compare()
+            self._write_reports(self.asked, self.run)
         stopped = exitstatus == pytest.ExitCode.INTERRUPTED and self.interrupted is None
         if exitstatus in _ENDED or stopped:
             ready = self.run is not None and self.run.verdict == "ready"
             good = ready and not self.own_failures and not self.troubles
             session.exitstatus = pytest.ExitCode.OK if good else pytest.ExitCode.TESTS_FAILED
 
-    def _write_json(self, path: str | None, run: Run) -> None:
-        from pytest_gpuready.report.json import dumps  # noqa: PLC0415 - only where it is asked for
+    def _compare(self) -> None:
+        """Put what changed since an older report into the run, where one is named."""
+        old = self.asked.baseline if self.asked is not None else None
+        run = self.run
+        if old is None or run is None:
+            return
+        from pytest_gpuready.report.baseline import compare  # noqa: PLC0415 - only where it is asked for
 
-        text = self._or_trouble(lambda: dumps(run)) if path else None
-        if path is None or text is None:
+        baseline = self._or_trouble(lambda: compare(run, old))
+        self.run = dataclasses.replace(run, baseline=baseline)
+
+    def _write_reports(self, asked: Asked, run: Run) -> None:
+        from pytest_gpuready.report import json as as_json  # noqa: PLC0415 - only where they are asked for
+        from pytest_gpuready.report import markdown  # noqa: PLC0415
+
+        if asked.json:
+            self._write("JSON", asked.json, lambda: as_json.dumps(run))
+        if asked.markdown:
+            self._write("Markdown", asked.markdown, lambda: markdown.dumps(run))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            # A convenience of the runner: that it cannot be had changes no exit status.
+            try:
+                with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as stream:
+                    text = self._or_trouble(lambda: markdown.dumps(run, limit=markdown.STEP_LIMIT - stream.tell()))
+                    stream.write(text or "")
+            except (OSError, ValueError) as error:
+                self.remarks.append(f"the step summary could not be written: {getattr(error, 'strerror', error)}")
+
+    def _write(self, name: str, path: str, make: Callable[[], str]) -> None:
+        text = self._or_trouble(make)
+        if text is None:
             return
         try:
             if path == "-":
@@ -337,7 +376,7 @@ class SuitePlugin:
             else:
                 write(Path(path), text)
         except OSError as error:
-            self.troubles.append(f"the JSON report could not be written to {path}: {error.strerror}")
+            self.troubles.append(f"the {name} report could not be written to {path}: {error.strerror}")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_terminal_summary")
     def pytest_gpuready_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
@@ -360,6 +399,8 @@ class SuitePlugin:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         for trouble in dict.fromkeys(self.troubles):
             terminalreporter.write_line(f"gpuready: {trouble}", red=True, bold=True)
+        for remark in self.remarks:
+            terminalreporter.write_line(f"gpuready: {one_line(remark)}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Between FAILURES and the short summary: the latter names our failures, ids to be pasted."""

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from pytest_gpuready.model import Answer
 
 #: The families in the order in which reports show them; each is a module of this package.
-FAMILIES: tuple[str, ...] = ("node", "driver", "toolkit", "containerd", "cdi", "kubernetes")
+FAMILIES: tuple[str, ...] = ("node", "driver", "toolkit", "containerd", "cdi", "kubernetes", "live")
+
+#: The family of the live proof: its checks are there only where containers are run.
+LIVE = "live"
 
 #: The heads of every check's docstring, in this order.
 HEADS: tuple[str, ...] = ("What", "Why", "Fix", "References")
@@ -71,6 +74,11 @@ def _sentence(text: str) -> str:
     """The text with a capital where a word, and no name or path, begins it."""
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     return text[:1].upper() + text[1:] if first.isalpha() and first not in _NAMES else text
+
+
+def suite(*, live: bool) -> dict[str, Check]:
+    """The checks of a run: those of the live proof only with it."""
+    return {check.id: check for check in catalogue().values() if live or check.family != LIVE}
 
 
 _registered: dict[str, Check] = {}

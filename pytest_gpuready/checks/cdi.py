@@ -57,6 +57,11 @@ MESSAGES: tuple[Message, ...] = (
     ),
     Message("no known GPU vendor found in CDI specs", "cdi.spec-present", "nerdctl 2.3 and later"),
     Message("unresolvable CDI devices nvidia.com/gpu=all", "cdi.spec-present", "after a reboot: /var/run/cdi is empty"),
+    Message(
+        "unresolvable CDI devices management.nvidia.com/gpu=all",
+        "cdi.spec-present",
+        "the GPU operator's toolkit pod has not written its spec",
+    ),
     Message("invalid CDI Spec: invalid version", "cdi.spec-valid"),
     Message("the spec version must be at least v0.5.0", "cdi.spec-valid"),
     Message("CDI registry refresh failed: failed to load CDI Spec …", "cdi.spec-valid"),
@@ -315,7 +320,9 @@ def spec_current(cdi: Cdi, driver: Driver, mend: Remedies) -> Answer:
                     expected="a spec of today's driver, files and devices",
                     where=Where(spec.path, stale[0].line),
                     evidence=tuple(Evidence(str(Where(spec.path, one.line)), one.text) for one in stale[1:8]),
-                    remedy=mend.cdi.generate(spec.path),
+                    remedy=mend.cdi.generate(
+                        spec.path, lacking=next((one.program for one in stale if one.program), None)
+                    ),
                 )
         return passed(f"{', '.join(in_force)}: every path is there{of_driver(list(in_force.values()))}")
 

@@ -27,6 +27,8 @@ class Stale:
 
     text: str
     line: int | None
+    #: The name of the hook's program that is not there.
+    program: str | None = None
 
 
 def of_driver(specs: list[Spec]) -> str:
@@ -91,7 +93,7 @@ def _path(cdi: Cdi, path: str, line: int, *, program: bool) -> list[Stale]:
         return [Stale(f"{one_line(path, 120)} is no absolute path", line)]
     there = cdi.facts.stat(path)
     if there is None:
-        return [Stale(f"{one_line(path, 160)} is not there", line)]
+        return [Stale(f"{one_line(path, 160)} is not there", line, posixpath.basename(path) if program else None)]
     if program and not (there.is_file and there.executable):
         return [Stale(f"{one_line(path, 160)} is no program", line)]
     return []

@@ -89,6 +89,49 @@ MESSAGES: tuple[Message, ...] = (
         "OCI runtime create failed: … fork/exec /usr/bin/nvidia-container-runtime: no such file or directory",
         "containerd.handler-binary",
     ),
+    Message(
+        "containerd config version `3` is not supported, the max version is `2`, use `containerd config default` to "
+        "generate a new config or manually revert to version `2`",
+        "containerd.config-loads",
+        "1.6.32, 1.7.17 and later",
+    ),
+    Message(
+        "containerd: failed to load TOML: …: no such file or directory", "containerd.config-loads", "a missing import"
+    ),
+    Message(
+        "invalid plugin config: no corresponding runtime configured in `containerd.runtimes` for `containerd` "
+        '`default_runtime_name = "…"',
+        "containerd.cri-enabled",
+        "default_runtime_name points to a handler that is not there",
+    ),
+    Message(
+        "Ignoring unknown key in TOML for plugin",
+        "containerd.handler",
+        "containerd 2.x, in its log: the table of another version of the configuration",
+    ),
+    Message(
+        "invalid runtime name nvidia, correct runtime name should be either format like `io.containerd.runc.v2` or a "
+        "full path to the binary",
+        "containerd.handler",
+        "ctr and nerdctl know no handlers: --runc-binary nvidia-container-runtime",
+    ),
+    Message(
+        "unknown or invalid runtime name: nvidia", "containerd.handler", "Docker's words: nvidia-ctk --runtime=docker"
+    ),
+    Message("fork/exec /usr/bin/nvidia-container-runtime: exec format error", "containerd.handler-binary"),
+    Message("fork/exec …/nvidia-container-runtime: permission denied", "containerd.handler-binary", "mode or noexec"),
+    Message(
+        'runtime "io.containerd.runtime.v1.linux" binary not installed "containerd-shim-v1-linux": file does not exist',
+        "containerd.handler-runtime-type",
+        "containerd 2.x",
+    ),
+    Message("Incompatible strategy detected auto", "containerd.default-runtime", "in the device plugin's log"),
+    Message(
+        "could not load NVML library: libnvidia-ml.so.1: cannot open shared object file: No such file or directory",
+        "containerd.default-runtime",
+        "in the device plugin's log: its pod runs on plain runc",
+    ),
+    Message('exec: "runc": executable file not found in $PATH', "containerd.runc"),
     Message("container.Runtime.Name must be set: invalid argument", "containerd.handler-runtime-type"),
     Message(
         'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/…"',
@@ -315,4 +358,4 @@ def supports_route(containerd_live: ContainerdLive, ctr: Ctr, mend: Remedies) ->
     return answers
 
 
-from pytest_gpuready.checks import containerd_advice, containerd_files, containerd_handlers  # noqa: E402, F401 - the rest
+from pytest_gpuready.checks import containerd_advice, containerd_files, containerd_handlers, containerd_runc  # noqa: E402, F401 - the rest

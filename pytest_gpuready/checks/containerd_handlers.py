@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.containerd import version
 from pytest_gpuready.model import Evidence, Outcome, Undetermined, Where, failed, passed
-from pytest_gpuready.views.handlers import RUNTIME_NAME
+from pytest_gpuready.views.handlers import LEGACY_TYPE, RUNTIME_NAME
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -138,6 +138,8 @@ def handler_runtime_type(
         if containerd_live.disk_version < (2, 0):
             good |= {"io.containerd.runc.v1", "io.containerd.runtime.v1.linux"}
     where = found.type_where or found.where
+    if found.runtime_type == LEGACY_TYPE and found.legacy_program is None:
+        good -= {LEGACY_TYPE}  # it starts the option Runtime, and there is none
     if found.runtime_type in good:
         return passed(f"runtime_type is {found.runtime_type}", where=where)
     return failed(

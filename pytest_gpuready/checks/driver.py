@@ -322,7 +322,11 @@ MESSAGES: tuple[Message, ...] = (
         "driver.library-present",
         "the driver container is gone",
     ),
+    Message("failed to initialize NVML: ERROR_LIB_RM_VERSION_MISMATCH", "driver.versions-match"),
+    Message("failed to initialize NVML: ERROR_DRIVER_NOT_LOADED", "driver.module-loaded"),
+    Message("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", "driver.library-present"),
     Message("CUDA error 999: unknown error", "driver.uvm-node", "nvidia-smi works"),
+    Message("modprobe: FATAL: Module nvidia-uvm not found in directory /lib/modules/…", "driver.module-loaded"),
     Message("Failed to initialize NVML: Insufficient Permissions", "driver.device-nodes", "else node.selinux"),
     Message("WSL environment detected but no adapters were found", "driver.gpu-on-bus"),
     Message(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.model import (
+    Consequence,
     Denied,
     Evidence,
     NotApplicable,
@@ -77,12 +78,36 @@ def library_present(
     """
     answers: dict[tuple[str, ...], Outcome] = {}
     by_route: dict[str, Outcome] = {}
+    if not driver.libraries and _nothing_installed(driver):
+        raise Consequence("driver.module-loaded")
     for route in ROUTES:
+        if _root_is_gone(route, driver, toolkit):
+            continue  # toolkit.config-valid says so
         kinds = _places(route, driver, ctr, toolkit)
         if kinds not in answers:
             answers[kinds] = _libraries_in(kinds, driver, platform, mend)
         by_route[route] = answers[kinds]
     return by_route
+
+
+def _nothing_installed(driver: Driver) -> bool:
+    """Nothing of the driver is on the node: the module's check says so, and installing it brings the libraries."""
+    with contextlib.suppress(Undetermined, Denied, NotApplicable):
+        driver.only_on_pci("driver to install")
+        disk = driver.on_disk
+        return not driver.module_loaded and not disk.built and disk.version is None and not driver.driver_root
+    return False
+
+
+def _root_is_gone(route: str, driver: Driver, toolkit: Toolkit) -> bool:
+    """The runtime's configuration names a driver root that is not there."""
+    operators = any(library.kind == "operator" for library in driver.libraries)
+    if operators or route not in ("ctr-runtime", "cri-handler", "cri-default"):
+        return False
+    with contextlib.suppress(Undetermined, Denied, NotApplicable):
+        root = toolkit.config_for(route).text("nvidia-container-cli", "root")
+        return bool(root) and not toolkit.facts.exists(root)
+    return False
 
 
 def _libraries_in(kinds: tuple[str, ...], driver: Driver, platform: Platform, mend: Remedies) -> Outcome:
@@ -171,7 +196,7 @@ def versions_match(driver: Driver, ctr: Ctr, toolkit: Toolkit, mend: Remedies) -
     for route in ROUTES:
         kinds = _places(route, driver, ctr, toolkit)
         found = [library for library in (driver.library(name, kinds) for name in NAMES) if library is not None]
-        if found:
+        if found and not _root_is_gone(route, driver, toolkit):
             by_route[route] = _versions(found, module, driver, mend)
     return by_route or unknown("no library was found to compare")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.checks.toolkit_config import problems
-from pytest_gpuready.checks.toolkit_routes import by_route
+from pytest_gpuready.checks.toolkit_routes import by_route, handlers_trouble
 from pytest_gpuready.model import (
     Answer,
     Consequence,
@@ -31,6 +31,7 @@ from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, number
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
     from pytest_gpuready.views.containerd_live import ContainerdLive
+    from pytest_gpuready.views.handler_binary import HandlerBinary
     from pytest_gpuready.views.platform import Platform
     from pytest_gpuready.views.toolkit import Said, Toolkit
 
@@ -55,6 +56,22 @@ MESSAGES: tuple[Message, ...] = (
     Message(
         "nvidia-container-cli.ldconfig value \"/sbin/ldconfig\" is not host-relative (does not start with a '@')",
         "toolkit.config-valid",
+    ),
+    Message(
+        "nvidia-container-cli: error while loading shared libraries: libnvidia-container.so.1: cannot open shared "
+        "object file: No such file or directory",
+        "toolkit.container-cli",
+    ),
+    Message(
+        "nvidia-container-cli: container error: cgroup subsystem devices not found",
+        "toolkit.versions-match",
+        "an old libnvidia-container on cgroup v2",
+    ),
+    Message(
+        "invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not "
+        "supported.",
+        "toolkit.config-valid",
+        "the mode is not legacy",
     ),
     Message('invalid mode "…"', "toolkit.config-valid"),
     Message(
@@ -221,7 +238,7 @@ def config_valid(toolkit: Toolkit, mend: Remedies) -> Answer:
 @check(
     "toolkit.runtime-works", title="nvidia-container-runtime runs", needs=["toolkit.installed", "toolkit.config-valid"]
 )
-def runtime_works(toolkit: Toolkit, mend: Remedies) -> Answer:
+def runtime_works(toolkit: Toolkit, handler_binary: HandlerBinary, mend: Remedies) -> Answer:
     """`nvidia-container-runtime --version` succeeds: the program runs here, reads its configuration and finds runc.
 
     What: its exit status and words. No container is started. Where the configuration sets a debug log, a toolkit before
@@ -231,7 +248,14 @@ def runtime_works(toolkit: Toolkit, mend: Remedies) -> Answer:
     libc).
     References: toolkit v1.20.0:internal/runtime/runtime.go; measured on 1.17.8, 1.18.2, 1.20.0.
     """
-    return by_route(lambda route: _works(toolkit, route, mend))
+
+    def judge(route: str) -> Outcome:
+        outcome = _works(toolkit, route, mend)
+        if outcome.status == "fail" and route.startswith("cri-") and handlers_trouble(handler_binary):
+            return not_applicable("the daemon cannot execute it: containerd.handler-binary says why")
+        return outcome
+
+    return by_route(judge)
 
 
 def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
@@ -283,7 +307,7 @@ def _reinstall(toolkit: Toolkit, path: str, answer: Said, mend: Remedies) -> Rem
             f"Correct {toolkit.config_path_for('cri-handler')} as its words say, then run it again.",
             (f"{path} --version",),
         )
-    remedy: Remedy = mend.packages.toolkit()
+    remedy: Remedy = mend.packages.program(RUNTIME)
     return remedy
 
 
@@ -308,6 +332,8 @@ def low_level_runtime(toolkit: Toolkit, containerd_live: ContainerdLive, mend: R
         found = toolkit.low_level(route)
         if found is not None:
             return passed(f"{found} (of {', '.join(names)})")
+        if "runc" in names and not toolkit.elsewhere("runc"):
+            raise Consequence("containerd.runc")
         config = toolkit.config_for(route)
         folders = ", ".join(toolkit.folders(route))
         return failed(
@@ -315,25 +341,10 @@ def low_level_runtime(toolkit: Toolkit, containerd_live: ContainerdLive, mend: R
             expected="one of them on the daemon's PATH",
             where=config.where(RUNTIME, "runtimes") if config.get(RUNTIME, "runtimes") is not None else None,
             evidence=(Evidence("PATH of the daemon", containerd_live.daemon_path),),
-            remedy=_runc(toolkit, containerd_live, mend),
+            remedy=mend.toolkit.low_level(),
         )
 
     return by_route(judge)
-
-
-def _runc(toolkit: Toolkit, live: ContainerdLive, mend: Remedies) -> Remedy:
-    lying = toolkit.elsewhere("runc") or toolkit.elsewhere("crun")
-    if lying is not None:
-        return Remedy(
-            f"{lying} is there: put its path first in `runtimes` of {toolkit.config_path}, section [{RUNTIME}]: "
-            f'runtimes = ["{lying}", "runc", "crun"]. It is read at each container start.'
-        )
-    if live.flavour.embedded:
-        return Remedy(
-            f"{live.flavour.name} brings its own runc: reinstall {live.flavour.name}, or install runc beside it."
-        )
-    remedy: Remedy = mend.packages.other("runc")
-    return remedy
 
 
 # The rest of the family registers itself here, after the checks above.

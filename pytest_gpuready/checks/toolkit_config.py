@@ -69,6 +69,8 @@ class Problem:
     where: Where
     key: tuple[str, ...] = ()
     mend: str | None = None
+    #: The line is no TOML at all.
+    syntax: bool = False
 
 
 def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
@@ -76,7 +78,8 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     if config.error is not None:
         line = config.error.line
         where = type(config.where())(config.path, line)
-        return [Problem(f"it is no TOML: {one_line(config.error.text, 200)}", "TOML that the toolkit can read", where)]
+        said = f"it is no TOML: {one_line(config.error.text, 200)}"
+        return [Problem(said, "TOML that the toolkit can read", where, syntax=True)]
     found = [*_kinds(config), *_mode(toolkit, config, route)]
     if found:
         return found

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.toolkit_config import CLI
-from pytest_gpuready.checks.toolkit_routes import by_route
-from pytest_gpuready.model import Answer, Consequence, Evidence, Outcome, failed, not_applicable, passed, warned
+from pytest_gpuready.checks.toolkit_routes import by_route, handlers_trouble
+from pytest_gpuready.model import (
+    Answer,
+    Consequence,
+    Evidence,
+    Outcome,
+    Undetermined,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.views.toolkit import FAMILY, RUNTIME, RUNTIME_ROUTES, numbers
 
@@ -17,10 +27,16 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.containerd_config import ContainerdConfig
     from pytest_gpuready.views.containerd_live import ContainerdLive
     from pytest_gpuready.views.ctr import Ctr
+    from pytest_gpuready.views.handler_binary import HandlerBinary
     from pytest_gpuready.views.platform import Platform
     from pytest_gpuready.views.toolkit import Toolkit
 
 HOOK = f"{RUNTIME}-hook"
+
+
+def _library(said: str) -> bool:
+    """A program says that it does not find its own library."""
+    return "libnvidia-container" in said and "shared librar" in said
 
 
 @check("toolkit.container-cli", title="nvidia-container-cli is where the route looks for it")
@@ -87,7 +103,7 @@ def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies
                 found,
                 expected="a program that runs",
                 evidence=said,
-                remedy=mend.packages.program(CLI),
+                remedy=mend.packages.program(CLI, *(("libnvidia-container1",) if _library(answer.text) else ())),
             )
         if typed and numbers(answer.version_text or "") == (1, 17, 7):
             return failed(
@@ -102,7 +118,7 @@ def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies
 
 
 @check("toolkit.hook", title="The hook of the mode in force is there", needs=["toolkit.config-valid"])
-def hook(toolkit: Toolkit, mend: Remedies) -> Answer:
+def hook(toolkit: Toolkit, handler_binary: HandlerBinary, mend: Remedies) -> Answer:
     """The program that the runtime puts into the container as a hook is there.
 
     What: legacy mode: nvidia-container-runtime-hook, as config.toml names it or on the daemon's PATH. jit-cdi and csv:
@@ -113,7 +129,18 @@ def hook(toolkit: Toolkit, mend: Remedies) -> Answer:
     Fix: install nvidia-container-toolkit (not only its -base package).
     References: toolkit v1.20.0:internal/runtime/runtime.go:70, api/config/v1/config.go resolveWithDefault.
     """
-    return by_route(lambda route: _hook(toolkit, route, mend))
+
+    def judge(route: str) -> Outcome:
+        try:
+            return _hook(toolkit, route, mend)
+        except Undetermined:
+            if route.startswith("cri-") and handlers_trouble(handler_binary):
+                return not_applicable(
+                    "the daemon cannot execute the handler's program: containerd.handler-binary says why"
+                )
+            raise
+
+    return by_route(judge)
 
 
 def _hook(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Answer, NotApplicable, Outcome, Undetermined, not_applicable, unknown
+from pytest_gpuready.model import Answer, Denied, NotApplicable, Outcome, Undetermined, not_applicable, unknown
 from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_gpuready.views.handler_binary import HandlerBinary
 
 
 def by_route(judge: Callable[[str], Outcome], routes: tuple[str, ...] = RUNTIME_ROUTES) -> Answer:
@@ -16,6 +19,13 @@ def by_route(judge: Callable[[str], Outcome], routes: tuple[str, ...] = RUNTIME_
     answers = {route: _answer(judge, route) for route in routes}
     outcomes = list(answers.values())
     return outcomes[0] if all(outcome == outcomes[0] for outcome in outcomes) else answers
+
+
+def handlers_trouble(handler_binary: HandlerBinary) -> bool:
+    """The handler names a program that the daemon cannot execute, which containerd.handler-binary finds."""
+    with contextlib.suppress(Undetermined, Denied, NotApplicable):
+        return handler_binary.trouble is not None
+    return False
 
 
 def _answer(judge: Callable[[str], Outcome], route: str) -> Outcome:

@@ -57,6 +57,18 @@ def gather(
     return facts
 
 
+def ask(transport: Transport, facts: Facts, request: Request, timeout: float) -> None:
+    """One more question, in the same login, with its own deadline of `timeout` seconds.
+
+    While it runs its descriptor 7 is the login's standard input, which ends when the login does; whoever reads it there
+    must leave it before it ends. All of the round stands in braces: a shell that reads its script byte by byte has read
+    it to the end before that begins.
+    """
+    script = f"{{\nexec 7<&0\n{render([request], transport.nonce)}exec 7<&-\n}}\n"
+    reply = transport.send(script, time.monotonic() + timeout)
+    _record(facts, [request], parse(reply.output, [request], transport.nonce), reply)
+
+
 def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
     """Record whether the node was reached and sudo worked; False if nothing more can be asked."""
     # A login shell may say on standard output why there is no shell (nologin does).

@@ -24,7 +24,7 @@ SET_LIMIT = 100_000
 #: Programs that run a command inside something on this machine or in a cluster, by scheme.
 CONTAINERS = ("docker", "podman", "lxc", "kubectl", "openshift")
 
-SCHEMES = ("local", "ssh", "paramiko", *CONTAINERS, "chroot", "ansible", "snapshot")
+SCHEMES = ("local", "ssh", "paramiko", *CONTAINERS, "chroot", "ansible", "salt", "snapshot")
 
 #: What may stand after the `?` of a spec: testinfra's keys, the others being none of ours.
 OPTIONS = ("sudo", "sudo_user", "timeout", "controlpersist", "ssh_config", "ssh_identity_file")
@@ -36,11 +36,11 @@ _KEYS = {
     **dict.fromkeys(("docker", "podman", "lxc", "chroot"), _INSIDE),
     **dict.fromkeys(("kubectl", "openshift"), (*_INSIDE, *POD)),
     "ansible": (*OPTIONS, "ansible_inventory", "force_ansible"),
+    "salt": (*_INSIDE, "timeout"),
 }
 
 #: Schemes of testinfra that there is no way of ours for, and why.
 _REFUSED = {
-    "salt": "Salt runs each command as a job of its own, without a shell to keep; name the minion by ssh://",
     "winrm": "no node that runs containerd's Linux containers is reached by WinRM",
 }
 
@@ -134,6 +134,8 @@ def parse(text: str) -> NodeSpec:
         return _folder(text, shown)
     if scheme == "ansible":
         return _pattern(text, shown)
+    if scheme == "salt":
+        return _minion(text, shown)
     if scheme in CONTAINERS:
         return _container(text, scheme, shown)
     return _login(text, scheme, shown)
@@ -211,6 +213,17 @@ def _pattern(text: str, shown: str) -> NodeSpec:
     if not re.fullmatch(r"[A-Za-z0-9_*\[!][A-Za-z0-9_.*\[\]!:-]*", pattern, re.ASCII):
         raise SpecError(f"{shown!r} holds no name or pattern of an inventory")
     return NodeSpec(text, f"ansible://{pattern}", "ansible", host=pattern, options=_options(query, shown, "ansible"))
+
+
+def _minion(text: str, shown: str) -> NodeSpec:
+    """`salt://MINION`: an id, since the suite names each of its nodes; a target may match what nobody thought of."""
+    minion, _, query = text.partition("://")[2].partition("?")
+    minion = minion.rstrip("/")
+    if "@" in minion:
+        raise SpecError(f"{shown!r}: Salt takes no user, and compound targets are not supported; --sudo-user names one")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", minion, re.ASCII):
+        raise SpecError(f"{shown!r} holds no id of a minion (name each by its id; a set such as gpu[1-4] is expanded)")
+    return NodeSpec(text, f"salt://{minion}", "salt", host=minion, options=_options(query, shown, "salt"))
 
 
 def _options(query: str, shown: str, scheme: str) -> tuple[tuple[str, str], ...]:

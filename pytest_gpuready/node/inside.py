@@ -6,8 +6,12 @@ Names and users were checked by `hosts.parse`; values that could begin with a da
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The program that logs in by paramiko.
 PARAMIKO = Path(__file__).with_name("paramiko_login.py")
+
+#: The program that asks Salt's master for jobs.
+SALT = Path(__file__).with_name("salt_jobs.py")
 
 
 def _engine(node: NodeSpec, command: str) -> list[str]:
@@ -74,3 +81,33 @@ def by_paramiko(
     # By environment: a password among the arguments is everybody's to read.
     environment = {} if node.password is None else {"GPUREADY_PASSWORD": node.password}
     return [sys.executable, "-W", "ignore", str(PARAMIKO), json.dumps(asked)], environment
+
+
+def by_salt(node: NodeSpec, command: str) -> list[str]:
+    """A Python that has Salt's library: this one, else the one of the program `salt` on PATH."""
+    asked = {
+        "minion": node.host,
+        "timeout": int(dict(node.options).get("timeout") or 0) or None,
+        "command": command,
+    }
+    return [salt_python(), "-W", "ignore", str(SALT), json.dumps(asked)]
+
+
+def salt_python() -> str:
+    """Where Salt's library is: its own packages bring a Python, /opt/saltstack/salt/bin/python3.
+
+    /usr/bin/salt is a link to /opt/saltstack/salt/salt then.
+    """
+    # A folder of states may be called salt, too: as a package it has no origin.
+    found = find_spec("salt")
+    program = shutil.which("salt")
+    if (found is not None and found.origin) or program is None:
+        return sys.executable
+    folder = Path(program).resolve().parent
+    beside = (path / "python3" for path in (folder, folder / "bin"))
+    return next((str(path) for path in beside if path.is_file()), sys.executable)
+
+
+def salt_round(script: bytes, seconds: float) -> bytes:
+    """A round as the program takes it: what the job may take, and its whole script."""
+    return b"%d %s\n" % (max(1, math.ceil(seconds)), base64.b64encode(script))

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_gpuready.node.clean import clean
-from pytest_gpuready.node.inside import INSIDE, by_paramiko
+from pytest_gpuready.node.inside import INSIDE, by_paramiko, by_salt, salt_round
 from pytest_gpuready.node.rooted import PROGRAM
+from pytest_gpuready.node.script import preamble
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,6 +95,8 @@ def argv(node: NodeSpec, options: Options, command: str) -> tuple[list[str], dic
         return ["sh", "-c", command], {}
     if node.scheme in INSIDE:
         return INSIDE[node.scheme](node, command), {}
+    if node.scheme == "salt":
+        return by_salt(node, command), {}
     asked = dict(node.options)
     config = asked.get("ssh_config") or options.ssh_config
     identity = asked.get("ssh_identity_file") or options.ssh_identity_file
@@ -217,7 +220,11 @@ class Shell:
             return Reply(trouble=f"{program} cannot be started here: {error.strerror}")
         if process is None:
             return Reply(trouble="interrupted")
-        return self._converse(process, script.encode("utf-8", "surrogateescape"), deadline)
+        # A job of Salt's is a shell of its own: each round brings the functions.
+        jobs = self.node.scheme == "salt"
+        whole = f"{preamble(self.nonce) if jobs and self.greeted else ''}{script}".encode("utf-8", "surrogateescape")
+        rest = salt_round(whole, deadline - time.monotonic()) if jobs else whole
+        return self._converse(process, rest, deadline)
 
     def _converse(self, process: subprocess.Popen[bytes], rest: bytes, deadline: float) -> Reply:
         reply = Reply()

@@ -23,6 +23,7 @@ PARTS: dict[str, str] = {
     "toolkit": "pytest_gpuready.remedies.toolkit:ToolkitRemedies",
     "cdi": "pytest_gpuready.remedies.cdi:CdiRemedies",
     "kubernetes": "pytest_gpuready.remedies.kubernetes:KubernetesRemedies",
+    "live": "pytest_gpuready.remedies.live:LiveRemedies",
 }
 
 

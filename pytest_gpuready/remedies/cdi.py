@@ -12,7 +12,7 @@ from pytest_gpuready.model import Denied, Remedy, Undetermined
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd import PLUGIN_TABLES, ContainerdRemedies
 from pytest_gpuready.remedies.edits import append, insert_after, set_value
-from pytest_gpuready.remedies.packages import PackageRemedies
+from pytest_gpuready.remedies.packages import OWNERS, PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.handlers import where_of
 from pytest_gpuready.views.platform import Platform
@@ -38,8 +38,11 @@ class CdiRemedies:
         self.platform = views.get(Platform)
         self.sudo = self.platform.sudo_prefix
 
-    def generate(self, path: str | None = None) -> Remedy:
-        """Write the spec anew from what the driver says now, to the file that is there or the usual one."""
+    def generate(self, path: str | None = None, *, lacking: str | None = None) -> Remedy:
+        """Write the spec anew from what the driver says now, to the file that is there or the usual one.
+
+        `lacking` is the hook's program that the spec names and that is not there: its package comes first.
+        """
         target = path or USUAL_SPEC
         name = posixpath.basename(target)
         if name.startswith(("k8s.device-plugin", "k8s.gpu")):
@@ -58,6 +61,10 @@ class CdiRemedies:
             )
         program = self._program()
         words = f"Generate {target} from what the driver says now; it is read at each container start."
+        if program is not None and lacking in OWNERS:
+            again = PackageRemedies(self.views).program(str(lacking))
+            if again.commands:
+                return Remedy(f"{again.summary} {words}", (*again.commands, self._command(program, target)))
         if program is not None:
             return Remedy(words, (self._command(program, target),))
         install = PackageRemedies(self.views).toolkit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
@@ -12,10 +11,11 @@ from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd_service import ServiceRemedies, known
 from pytest_gpuready.remedies.edits import (
     Change,
-    Overlay,
     Workshop,
     append,
+    comment_out,
     on_line,
+    table_end,
     toml_key,
     toml_string,
 )
@@ -29,7 +29,7 @@ from pytest_gpuready.views.toolkit import Toolkit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_gpuready.containerd.model import Loaded, Refusal
+    from pytest_gpuready.containerd.model import Loaded
     from pytest_gpuready.remedies.repairs import Proposal
 
 USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
@@ -48,8 +48,6 @@ _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
 )
-#: As many mistakes are mended one after the other; of a file that has more, little would be left.
-_MOST_REPAIRS = 4
 #: The CRI plugins' own settings, which come back with them.
 _CRI_SETTINGS = ("disabled_plugins", "plugins.io.containerd.grpc.v1.cri.", "plugins.io.containerd.cri.v1.")
 
@@ -179,65 +177,48 @@ class FileRemedies(ServiceRemedies):
             return generated
         shop, error = self._workshop(), self.config.loaded.error
         said = error.text if error is not None else ""
-        for goal in self._goals:
+        goals = (self._goal, lambda after: after.cri_enabled and alive(after), alive)
+        for goal in goals:
             # Several tables are taken out only where the handler is still there afterwards.
-            for words, changes in self._repairs(shop, error, several=goal == self._goal):
+            for words, changes in self._repairs(shop, several=goal == self._goal):
                 if changes and shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
-        return self._chain(shop, error) or self._fresh(said)
+            changes = self._line_after_line(shop)
+            if changes and shop.prove(changes[-1:], goal):
+                commands = [f"{self._sudo}{self._command(change)}" for change in changes]
+                words = f"Comment out what does not load in {changes[-1].path}, then restart containerd."
+                return Remedy(words, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))
+        return self._fresh(said)
 
-    @property
-    def _goals(self) -> tuple[Callable[[Loaded], bool], ...]:
-        """What an edit of a file that does not load may reach, the best first."""
-        return self._goal, lambda after: after.cri_enabled and alive(after), alive
+    def _line_after_line(self, shop: Workshop) -> list[Change]:
+        """Comment out line after line that does not load, up to six; the last change has it all."""
+        error = self.config.loaded.error
+        if error is None or not error.path:
+            return []
+        path, line, text = error.path, error.line, shop.text(error.path)
+        changes: list[Change] = []
+        while text is not None and line is not None and len(changes) < 6:
+            lines = text.decode("utf-8", "replace").split("\n")
+            header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
+            change = comment_out(path, text, line, table_end(text, line) if header else line)
+            if change is None:
+                break
+            changes.append(change)
+            after, text = shop.after([change]), change.new
+            if after is None or after.loads or after.error is None or after.error.path != path:
+                return changes
+            line = after.error.line
+        return []
 
-    def _chain(self, shop: Workshop, error: Refusal | None) -> Remedy | None:
-        """Several mistakes: each repair is shown by the loader to end one, and the last to reach a goal."""
-        told: list[str] = []
-        done: list[Change] = []
-        seen = [error]
-        while error is not None and len(told) < _MOST_REPAIRS:
-            final = {change.path: change for change in done}
-            now = replace(shop, files=Overlay(shop.files, {path: change.new for path, change in final.items()}))
-            step = self._step(now, error, seen)
-            if step is None:
-                return None
-            after, words, changes = step
-            told.append(words)
-            done += changes
-            final |= {change.path: change for change in changes}
-            if after.loads:
-                remedy = self._remedy(shop, done, f"{'. '.join(told)}; then restart containerd.")
-                proven = any(shop.prove(final.values(), goal) for goal in self._goals)
-                return replace(remedy, edits=tuple(map(shop.edit, final.values()))) if proven else None
-            error = after.error
-            seen.append(error)
-        return None
-
-    def _step(
-        self, now: Workshop, error: Refusal, seen: list[Refusal | None]
-    ) -> tuple[Loaded, str, list[Change]] | None:
-        """The repair that reaches the best goal, else the first after which another place is refused."""
-        proposals = self._repairs(now, error, several=False)
-        tried = [(now.after(changes), words, changes) for words, changes in proposals if changes]
-        loaded = [(after, words, changes) for after, words, changes in tried if after is not None]
-        for goal in self._goals:
-            for after, words, changes in loaded:
-                if after.loads and goal(after):
-                    return after, words, changes
-        for after, words, changes in loaded:
-            found = after.error
-            if found is None or found in seen:
-                continue
-            if (found.path, found.line) != (error.path, error.line):
-                return after, words, changes
-        return None
-
-    def _repairs(self, shop: Workshop, error: Refusal | None, *, several: bool) -> Iterator[Proposal]:
+    def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
         """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
-        main = self.config.path
+        error, main = self.config.loaded.error, self.config.path
         if error is None:
             return
+        # On 1.x what is left of a drop-in's table replaces the main file's as a whole: better without it.
+        old_release = known(lambda: self.live.disk_version < (2, 0), otherwise=False)
+        if error.path and error.path != main and not several and old_release:
+            yield f"Put {error.path} aside", [aside(error.path)]
         if error.path and error.line:
             yield from repairs(shop, error.path, error.line, error.text, several=several)
         elif error.text.startswith("panic"):
@@ -301,9 +282,11 @@ class FileRemedies(ServiceRemedies):
                     changes.append(change)
         final = {change.path: change for change in changes}
         summary = "Take CRI out of disabled_plugins, then restart containerd."
-        for more in self._and_runc(shop, final) if changes else ():
+        tries = [(more, lambda after: after.cri_enabled) for more in self._and_runc(shop, final)]
+        # Else what the plugin refuses once it is on shows then, as a root of its own.
+        for more, goal in [*tries, ([], lambda after: after.cri_state != "not loaded")] if changes else ():
             last = {**final, **{change.path: change for change in more}}
-            if shop.prove(last.values(), lambda after: after.cri_enabled):
+            if shop.prove(last.values(), goal):
                 commands = [f"{self._sudo}{self._command(change)}" for change in [*changes, *more]]
                 edits = tuple(shop.edit(change) for change in last.values())
                 if more:

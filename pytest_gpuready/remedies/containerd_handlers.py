@@ -340,9 +340,9 @@ class HandlerRemedies(FileRemedies):
             )
         if kind == "missing" and there is not None and present is not None and there != present.binary_name:
             return self._set("BinaryName", there, present.binary_where, lambda found: found.binary_name == there)
-        install = PackageRemedies(self.views).toolkit()
         if kind == "missing":
-            return install
+            return PackageRemedies(self.views).toolkit()
+        install = PackageRemedies(self.views).program(RUNTIME_NAME)
         return Remedy(f"Put the toolkit's own program in its place. {install.summary}", install.commands)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
+from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.containerd_live import STOCK, ContainerdLive
 from pytest_gpuready.views.platform import Platform
@@ -173,9 +174,12 @@ class ServiceRemedies:
         names = ", ".join(daemon.socket for daemon in known(lambda: self.live.daemons, nobody)[:5])
         if self.views.settings.socket:
             return Remedy(f"Name a socket of a containerd that runs with --gpuready-containerd ({one_line(names)}).")
+        nothing: tuple[str, ...] = ()
+        commands = known(lambda: KubernetesRemedies(self.views).endpoint().commands, nothing)
         return Remedy(
             "Point the kubelet (--container-runtime-endpoint) at a containerd that runs, or start the one that it "
-            f"names. Running: {one_line(names)}."
+            f"names. Running: {one_line(names)}.",
+            commands if any(command.startswith(f"{self._sudo}sed ") for command in commands) else (),
         )
 
     def on_path(self, program: str) -> Remedy:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Denied, Edit, Remedy, Undetermined
+from pytest_gpuready.model import Denied, Edit, NotApplicable, Remedy, Undetermined
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.driver import NodeFault
@@ -32,6 +32,13 @@ _INSTALL = {
 _REBOOT_AFTER = frozenset({"rpm-ostree", "transactional-update"})
 _NOUVEAU_FILE = "/etc/modprobe.d/blacklist-nouveau.conf"
 _NOUVEAU = "blacklist nouveau\noptions nouveau modeset=0"
+
+
+def known_number(ask: Callable[[], int]) -> int:
+    """A number of the node's; 1 where it cannot be had."""
+    with contextlib.suppress(Undetermined, Denied, NotApplicable):
+        return ask()
+    return 1
 
 
 class DriverRemedies:
@@ -66,14 +73,17 @@ class DriverRemedies:
         """The command that makes the initial ramdisk anew, so that it follows modprobe's configuration."""
         family = self.platform.os_family
         if "debian" in family or "ubuntu" in family:
-            return (f"{self._sudo}update-initramfs -u",)
-        if "arch" in family:
-            return (f"{self._sudo}mkinitcpio -P",)
-        if {"rhel", "fedora", "suse", "opensuse", "amzn", "centos"} & set(family) or any(
+            program, words = "update-initramfs", "-u"
+        elif "arch" in family:
+            program, words = "mkinitcpio", "-P"
+        elif {"rhel", "fedora", "suse", "opensuse", "amzn", "centos"} & set(family) or any(
             "suse" in name for name in family
         ):
-            return (f"{self._sudo}dracut --force",)
-        return ()
+            program, words = "dracut", "--force"
+        else:
+            return ()
+        # A machine without an initial ramdisk, such as many virtual ones, has none of them.
+        return () if self.driver.lacks(program) else (f"{self._sudo}{program} {words}",)
 
     # ------------------------------------------------------------------ bus and module
 
@@ -186,21 +196,30 @@ class DriverRemedies:
         install = self.install_command(headers) if headers and not self.driver.on_disk.headers else ()
         return Remedy(
             f"Build the module for {kernel} (built for: {others}), then load it.",
-            (*install, f"{self._sudo}dkms autoinstall -k {quote(kernel)}", f"{self._sudo}modprobe nvidia"),
+            (*install, f"{self._sudo}dkms autoinstall -k {quote(kernel)}", *self._start()),
         )
 
     def load(self) -> Remedy:
         """The module is there and not loaded."""
         return Remedy(
-            "Load the module; what the kernel says of it is in its log.",
-            (f"{self._sudo}modprobe nvidia", f"{self._sudo}dmesg | tail -n 20"),
+            "Load the module and make its device nodes; what the kernel says of it is in its log.",
+            (*self._start(), f"{self._sudo}dmesg | tail -n 20"),
         )
+
+    def _start(self) -> tuple[str, ...]:
+        """Load the modules that containers need, and make their device nodes: neither udev nor modprobe may do that."""
+        load = f"{self._sudo}modprobe nvidia"
+        if not self.platform.program("nvidia-modprobe"):
+            return (load, f"{self._sudo}modprobe nvidia-uvm")
+        gpus = known_number(lambda: len(self.driver.gpus_on_bus))
+        words = " ".join(f"-c={minor}" for minor in (*range(gpus), 255))
+        return (load, f"{self._sudo}nvidia-modprobe {words}", f"{self._sudo}nvidia-modprobe -u -c=0 -c=1")
 
     def allow(self, path: str, line: int, text: str) -> Remedy:
         """A line of modprobe's configuration keeps the module from being loaded."""
         return Remedy(
             "Comment that line out, then load the module.",
-            (f"{self._sudo}sed -i '{line}s/^/# /' {quote(path)}", *self._initramfs(), f"{self._sudo}modprobe nvidia"),
+            (f"{self._sudo}sed -i '{line}s/^/# /' {quote(path)}", *self._initramfs(), *self._start()),
             (Edit(path, f"--- {path}\n+++ {path}\n@@ -{line} +{line} @@\n-{text}\n+# {text}\n"),),
         )
 
@@ -229,6 +248,11 @@ class DriverRemedies:
 
     def reload(self, module: str, library: str) -> Remedy:
         """Library and module are of two versions: the module has to follow."""
+        if library and self.driver.loader_would_find(module):
+            return Remedy(
+                f"The libraries of {module} are there too, and the links lead to {library}: let the loader make them.",
+                (f"{self._sudo}ldconfig",),
+            )
         on_disk = self.driver.on_disk.version
         if on_disk is not None and library and on_disk != library:
             return Remedy(
@@ -270,6 +294,11 @@ class DriverRemedies:
     def libraries(self) -> Remedy:
         """The driver's user-space libraries are not there, or broken."""
         version = self.driver.module_version
+        if version is not None and self.driver.loader_would_find(version):
+            return Remedy(
+                f"The libraries of {version} are there, and the links to them are not: let the loader make them.",
+                (f"{self._sudo}ldconfig",),
+            )
         branch = (version or "").partition(".")[0]
         manager, family = self.manager, self.platform.os_family
         packages: tuple[str, ...] = ()

@@ -102,7 +102,7 @@ class Workshop:
         return self.before is None or not self.before.loads or not list(self._others(self.before, after))
 
     def _others(self, before: Loaded, after: Loaded) -> Iterator[str]:
-        left, right = dict(_flat(before.effective)), dict(_flat(after.effective))
+        left, right = dict(flat(before.effective)), dict(flat(after.effective))
         for key in sorted({*left, *right}):
             if _weight(key, left.get(key)) != _weight(key, right.get(key)) and not self.allowed(key):
                 yield key
@@ -149,11 +149,11 @@ def _two_names(text: bytes | None) -> bool:
     return all(re.search(rb"(?m)^\s*\[plugins\.(?:" + name + rb")[.\]]", text) for name in names)
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Leaf settings by dotted key; an empty table is no setting."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(item, f"{path}.{key}" if path else str(key))
+            yield from flat(item, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 

@@ -115,14 +115,15 @@ class PackageRemedies:
             summary += f" The same by dnf 5: {new}; by dnf 4: {old}."
         return self._finished(manager, summary, (*commands, install))
 
-    def program(self, name: str) -> Remedy:
-        """Bring a program of the toolkit's back: its package anew where it is installed, and the file is not there."""
+    def program(self, name: str, *others: str) -> Remedy:
+        """Bring a program of the toolkit's back: its package anew where that is installed, with `others` it needs."""
         owner = OWNERS.get(name, TOOLKIT)
         manager = self._manager()
         with contextlib.suppress(Undetermined, Denied):
             if owner in self.views.get(Toolkit).packages and manager in _REINSTALL and self._elsewhere(owner) is None:
-                command = f"{self.sudo}{_REINSTALL[manager].format(quote(owner))}"
-                summary = f"{owner} is installed and its {name} is not there: install the package anew."
+                names = (owner, *others)
+                command = f"{self.sudo}{_REINSTALL[manager].format(' '.join(map(quote, names)))}"
+                summary = f"{' and '.join(names)} should bring a {name} that works: install the package anew."
                 return self._finished(manager, summary, (command,))
         return self.toolkit()
 
@@ -135,6 +136,16 @@ class PackageRemedies:
         if manager == "apt":
             command = f"{self.sudo}apt-get update && {command}"
         return self._finished(manager, f"Install {' and '.join(names)}.", (command,))
+
+    def again(self, name: str) -> Remedy:
+        """Install a package of the distribution's anew, since a file of it is gone."""
+        manager = self._manager()
+        if manager not in _REINSTALL:
+            return Remedy(
+                f"{name} is installed and a file of it is gone: install it anew by the means that built the node."
+            )
+        command = f"{self.sudo}{_REINSTALL[manager].format(quote(name))}"
+        return self._finished(manager, f"{name} is installed and a file of it is gone: install it anew.", (command,))
 
     def by_hand(self, what: str, whose: str) -> Remedy:
         """Something that no package owns: whoever put it there brings it up to date."""

@@ -14,7 +14,7 @@ from pytest_gpuready.remedies.edits import Change, comment_out, on_line, set_val
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_gpuready.containerd.model import Loaded
     from pytest_gpuready.remedies.edits import Workshop
@@ -33,8 +33,11 @@ def aside(path: str) -> Change:
 
 
 def alive(after: Loaded) -> bool:
-    """No plugin's table as a whole is without effect: a file of another version would load, and do nothing."""
-    whole = re.compile(r'plugins\.("[^"]*"|[^."]+)')
+    """Neither CRI's table nor one by a short name is without effect as a whole.
+
+    A file of another version would load, and do nothing; a plugin that this release has not is no such sign.
+    """
+    whole = re.compile(r'plugins\.("?[^".]+"?|"?io\.containerd\.(grpc\.v1\.cri|cri\.v1\.(runtime|images))"?)')
     return not any(whole.fullmatch(item.key) and "disabled" not in item.reason for item in after.ineffective)
 
 
@@ -61,6 +64,10 @@ def _text(old: bytes, line: int) -> str:
 
 
 def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
+    for mark in ('"', "'"):
+        change = on_line(path, old, line, f"s/][[:space:]]*$/{mark}]/", _closing(mark))
+        if change is not None:
+            yield f"Close the string in line {line} of {path}", [change]
     for ending in ("]", '"', "'", '"]', "']", "]]"):
         # Before a comment, then at the end of the line.
         before = on_line(
@@ -75,6 +82,11 @@ def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
         for change in (before, last):
             if change is not None:
                 yield f"Close what line {line} of {path} leaves open", [change]
+
+
+def _closing(mark: str) -> Callable[[str], str]:
+    """Puts a quotation mark before the bracket that ends a line."""
+    return lambda text: re.sub(r"\][ \t\r]*$", f"{mark}]", text)
 
 
 def _declared(path: str, old: bytes, version: int, line: int | None = None) -> Iterator[Proposal]:

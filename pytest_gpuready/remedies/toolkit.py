@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.toml import Dialect, TomlError, loads
-from pytest_gpuready.model import Edit, Remedy
+from pytest_gpuready.model import Denied, Edit, Remedy, Undetermined, Where
 from pytest_gpuready.node.facts import file
 from pytest_gpuready.remedies import quote
-from pytest_gpuready.views.platform import Platform
+from pytest_gpuready.remedies.edits import comment_out
+from pytest_gpuready.remedies.packages import PackageRemedies
+from pytest_gpuready.views.containerd_live import ContainerdLive
+from pytest_gpuready.views.platform import PLACES, Platform
+from pytest_gpuready.views.toolkit import RUNTIME, Toolkit
 
 if TYPE_CHECKING:
     from pytest_gpuready.checks.toolkit_config import Problem
     from pytest_gpuready.views import Views
 
+#: The folders in which the runtime looks whatever the daemon's PATH is.
+_USUAL = tuple(f"{folder}/" for folder in PLACES)
 _RULE = "/etc/udev/rules.d/71-nvidia-dev-char.rules"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key of the configuration to set: its place, its name, its value as TOML (None: a person's to decide)."""
+
+    where: Where
+    key: tuple[str, ...]
+    mend: str | None
+    syntax: bool = False
 
 
 class ToolkitRemedies:
@@ -26,12 +44,14 @@ class ToolkitRemedies:
         self.views = views
         self.sudo = views.get(Platform).sudo_prefix
 
-    def setting(self, problem: Problem) -> Remedy:
+    def setting(self, problem: Problem | Setting) -> Remedy:
         """Set a key of the runtime's configuration: one line of the file, by sed, proven on a copy."""
         name = ".".join(problem.key)
         path = problem.where.path
         words = f"Correct {name or 'the file'} in {problem.where}; it is read at each container start."
         fact = self.views.facts.peek(file(path))
+        if problem.syntax and fact is not None and problem.where.line is not None:
+            return self._without(problem.where.line, path, fact.data) or Remedy(words)
         if problem.mend is None or problem.where.line is None or fact is None or not problem.key:
             return Remedy(words)
         old = fact.data.decode("utf-8", "replace").splitlines(keepends=True)
@@ -49,6 +69,61 @@ class ToolkitRemedies:
             (f"{self.sudo}sed -i {quote(f'{number}s|=.*|= {value}|')} {quote(path)}",),
             (Edit(path, diff),),
         )
+
+    def _without(self, line: int, path: str, old: bytes) -> Remedy | None:
+        """Comment out a line that is no TOML, or the one before it, if the rest can be read then."""
+        for number in (line, line - 1):
+            change = comment_out(path, old, number, number)
+            if change is not None and change.new is not None and _reads(change.new):
+                diff = difflib.unified_diff(
+                    old.decode("utf-8", "replace").splitlines(keepends=True),
+                    change.new.decode("utf-8", "replace").splitlines(keepends=True), path, path, n=0,
+                )  # fmt: skip
+                return Remedy(
+                    f"Comment out line {number} of {path}: the default holds then. It is read at each container start.",
+                    (f"{self.sudo}{change.command}",),
+                    (Edit(path, "".join(diff)),),
+                )
+        return None
+
+    def low_level(self) -> Remedy:
+        """The runtime finds none of the low-level runtimes that its configuration lists."""
+        toolkit = self.views.get(Toolkit)
+        lying = toolkit.elsewhere("runc") or toolkit.elsewhere("crun")
+        if lying is None:
+            return self.runc()
+        config = toolkit.config
+        value = '["runc", "crun"]' if lying.startswith(_USUAL) else f'["{lying}", "runc", "crun"]'
+        where = config.where(RUNTIME, "runtimes")
+        if config.get(RUNTIME, "runtimes") is not None and where.line is not None:
+            said = Setting(where, (RUNTIME, "runtimes"), value)
+            remedy = self.setting(said)
+            if remedy.commands:
+                return remedy
+        return Remedy(
+            f"{lying} is there: put it first in `runtimes` of {config.path}, section [{RUNTIME}]: "
+            f"runtimes = {value}. It is read at each container start."
+        )
+
+    def runc(self) -> Remedy:
+        """There is no runc for the daemon."""
+        live, packages = self.views.get(ContainerdLive), PackageRemedies(self.views)
+        lying = self.views.get(Toolkit).elsewhere("runc")
+        with contextlib.suppress(Undetermined, Denied):
+            if lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
+                return Remedy(
+                    f"{lying} is there: let the daemon's PATH lead to it.",
+                    (f"{self.sudo}ln -s {quote(lying)} /usr/local/bin/runc",),
+                )
+        with contextlib.suppress(Undetermined, Denied):
+            if live.flavour.embedded:
+                return Remedy(f"{live.flavour.name} brings its own runc: reinstall it, or install runc beside it.")
+        with contextlib.suppress(Undetermined, Denied):
+            installed = self.views.get(Toolkit).packages
+            for name in ("containerd.io", "moby-runc", "runc"):
+                if name in installed:
+                    return packages.again(name)
+        return packages.other("runc")
 
     def dev_char(self, program: str) -> Remedy:
         """Make the links below /dev/char now and at every load of the driver."""
@@ -68,7 +143,16 @@ class ToolkitRemedies:
         )
 
 
-def _sets(lines: list[str], problem: Problem) -> bool:
+def _reads(content: bytes) -> bool:
+    """The toolkit can read the file."""
+    try:
+        loads(content, Dialect.V1)
+    except (TomlError, ValueError):
+        return False
+    return True
+
+
+def _sets(lines: list[str], problem: Problem | Setting) -> bool:
     """The edited file says what it should at that key, and nothing else differs in it."""
     try:
         after = loads("".join(lines).encode(), Dialect.V1).root

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SOURCES: dict[str, tuple[str, str]] = {
     "containerd": ("containerd_live", "disk_version_text"),
     "ctr": ("ctr", "version_text"),
-    "driver": ("driver", "kernel_version"),
+    "driver": ("driver", "module_version"),
     "toolkit": ("toolkit", "version_text"),
     "os": ("platform", "os_name"),
     "kernel": ("platform", "kernel"),

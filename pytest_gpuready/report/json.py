@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuready.checks.catalogue import Check
     from pytest_gpuready.model import Remedy, Where
+    from pytest_gpuready.report.baseline import Baseline, Change, NodeChanges
     from pytest_gpuready.report.model import Finding, NodeReport, Run
 
 SCHEMA = 1
@@ -46,14 +47,20 @@ def render(run: Run, *, checks: Mapping[str, Check] | None = None) -> dict[str, 
         "duration_s": _seconds(run.duration),
         "live": run.live,
         "verdict": run.verdict,
-        "nodes": [_node(node, len(expected)) for node in run.nodes],
+        "nodes": [_node(node, len(expected), run.baseline) for node in run.nodes],
     }
+    if run.baseline is not None:
+        report["baseline"] = {
+            "started": run.baseline.started,
+            "generator": run.baseline.generator,
+            "missing": run.baseline.missing,
+        }
     cleaned: dict[str, Any] = _clean(report)
     return cleaned
 
 
-def _node(node: NodeReport, expected: int) -> dict[str, object]:
-    return {
+def _node(node: NodeReport, expected: int, baseline: Baseline | None) -> dict[str, object]:
+    found: dict[str, object] = {
         "node": one_line(node.node),
         "hostname": None if node.hostname is None else one_line(node.hostname),
         "verdict": node.verdict,
@@ -69,6 +76,22 @@ def _node(node: NodeReport, expected: int) -> dict[str, object]:
         "root_causes": [_root_cause(node, finding) for finding in node.roots],
         "checks": [_check(finding) for finding in node.findings.values()],
         "inventory": {**dict.fromkeys(KEYS), **node.inventory},
+    }
+    if baseline is not None:
+        found["changes"] = _changes(baseline.nodes[node.node])
+    return found
+
+
+def _changes(changes: NodeChanges) -> dict[str, object]:
+    def listed(key: str, items: tuple[Change, ...]) -> list[dict[str, str]]:
+        return [{key: item.what, "was": item.was, "now": item.now} for item in items]
+
+    return {
+        "known": changes.known,
+        "verdict": None if changes.verdict is None else {"was": changes.verdict.was, "now": changes.verdict.now},
+        "newly_broken": listed("check", changes.newly_broken),
+        "mended": listed("check", changes.mended),
+        "inventory": listed("key", changes.inventory),
     }
 
 

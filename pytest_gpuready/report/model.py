@@ -10,9 +10,12 @@ from pytest_gpuready.node.facts import REACH, Facts
 if TYPE_CHECKING:
     from pytest_gpuready.checks.catalogue import Check
     from pytest_gpuready.model import Outcome, Status
+    from pytest_gpuready.report.baseline import Baseline
     from pytest_gpuready.routes import Required
 
 Verdict = Literal["unreachable", "incomplete", "not-ready", "unknown", "ready"]
+
+Proof = Literal["configured", "live"]
 
 #: Worst first.
 VERDICTS: tuple[Verdict, ...] = ("unreachable", "incomplete", "not-ready", "unknown", "ready")
@@ -55,7 +58,7 @@ class RouteReport:
 
     id: str
     verdict: Verdict
-    proof: Literal["configured", "live"]
+    proof: Proof
     required: bool
     roots: tuple[str, ...]
     offered: bool = True
@@ -113,6 +116,8 @@ class Run:
     command: str = ""
     live: bool = False
     notes: tuple[str, ...] = ()
+    #: What changed since an older report, where one was named.
+    baseline: Baseline | None = None
 
     @property
     def verdict(self) -> Verdict:

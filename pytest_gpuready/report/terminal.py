@@ -9,14 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import clean, one_line
-from pytest_gpuready.report.text import FIELD, Line, Page, columns, counted, cut, folded_hard, listed, node_set, wrapped
+from pytest_gpuready.report.baseline import summary as changes_of
+from pytest_gpuready.report.text import FIELD, Line, Page, columns, counted, cut, folded_hard, listed, wrapped
+from pytest_gpuready.report.words import (
+    WORDS,
+    alike,
+    alone,
+    counting,
+    label,
+    labels,
+    made_of,
+    not_counting,
+    not_judged,
+    proof,
+    reason,
+    remedies,
+    standing,
+    there,
+    untold,
+    why,
+)
 from pytest_gpuready.routes import ROUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
-
-    from pytest_gpuready.model import Evidence, Remedy
-    from pytest_gpuready.report.model import Finding, NodeReport, RouteReport, Run, Verdict
+    from pytest_gpuready.model import Evidence
+    from pytest_gpuready.report.model import Finding, NodeReport, Run, Verdict
     from pytest_gpuready.report.text import Style
 
 __all__ = ["LEAST_WIDTH", "Line", "lines"]
@@ -24,13 +41,6 @@ __all__ = ["LEAST_WIDTH", "Line", "lines"]
 #: Narrower terminals are written to as if they had this many columns.
 LEAST_WIDTH = 40
 
-_WORDS: dict[Verdict, str] = {
-    "ready": "ready",
-    "unknown": "unknown",
-    "not-ready": "not ready",
-    "incomplete": "incomplete",
-    "unreachable": "unreachable",
-}
 _STYLES: dict[Verdict, Style] = {
     "ready": "good",
     "unknown": "warn",
@@ -38,7 +48,6 @@ _STYLES: dict[Verdict, Style] = {
     "incomplete": "bad",
     "unreachable": "bad",
 }
-_PROOFS = {"configured": "configuration; no container was run", "live": "live: a container ran"}
 _CHANGES: dict[str, Style] = {"+": "good", "-": "bad"}
 #: Lines of evidence that are shown without -v.
 _BRIEF = 3
@@ -52,7 +61,7 @@ def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 
     """
     page = Page(max(width, LEAST_WIDTH), verbosity)
     if verbosity < 0:
-        for nodes in _alike(run.nodes, fully=True):
+        for nodes in alike(run.nodes, fully=True):
             _quiet(page, nodes)
     else:
         if len(run.nodes) == 1:
@@ -60,6 +69,7 @@ def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 
         elif run.nodes:
             _several(page, run)
         page.blank()
+        _changed(page, run)
         for note in run.notes:
             page.prose(one_line(note), "dim", first="note: ")
         if run.notes:
@@ -71,6 +81,24 @@ def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 
     return page.lines
 
 
+def _changed(page: Page, run: Run) -> None:
+    """What changed since the older report, if one was named; equal changes of several nodes once."""
+    if run.baseline is None:
+        return
+    page.heading(f"Changed since {run.baseline.started or 'the older report'}")
+    said: dict[str, list[NodeReport]] = {}
+    for node in run.nodes:
+        for line in changes_of(run.baseline.nodes[node.node]):
+            said.setdefault(line, []).append(node)
+    for line, nodes in said.items():
+        page.prose(line if len(run.nodes) == 1 else f"{line}: {labels(nodes)}", first="  ", rest="    ")
+    if run.baseline.missing:
+        page.prose(f"not asked now: {listed(run.baseline.missing, 200)}", first="  ", rest="    ")
+    if not said and not run.baseline.missing:
+        page.prose("nothing", first="  ")
+    page.blank()
+
+
 # ---------------------------------------------------------------------------------------------------- the last line
 
 
@@ -80,61 +108,16 @@ def _last(page: Page, run: Run) -> None:
         page.add("gpuready: UNKNOWN: no node was looked at", style)
         return
     if len(run.nodes) > 1:
-        counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in _WORDS.items()]
+        counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in WORDS.items()]
         parts = ", ".join(f"{number} {word}" for number, word in counts if number)
         page.prose(f"gpuready: {counted(len(run.nodes), 'node')}: {parts}", style)
         return
     node = run.nodes[0]
-    head = f"gpuready: {_label(node)} is {_WORDS[node.verdict].upper()}"
+    head = f"gpuready: {label(node)} is {WORDS[node.verdict].upper()}"
     if node.verdict == "ready":
-        page.prose(f"{head} ({_proof(node)})", style)
+        page.prose(f"{head} ({proof(node)})", style)
     else:
-        page.prose(f"{head}: {_why(node, page.width - columns(head) - 2)}", style)
-
-
-def _why(node: NodeReport, width: int = 10_000) -> str:
-    """In a few words why the node is not ready: its roots, else what else is known."""
-    roots = [finding.check.id for finding in _counted(node)]
-    if roots:
-        return listed(roots, width)
-    if node.verdict in ("unreachable", "incomplete"):
-        return _reason(node)
-    return "nothing looked at its routes" if node.required.names else "no route is required of it"
-
-
-def _reason(node: NodeReport) -> str:
-    """Why the node was not judged to the end: what was told, else what its first root found."""
-    if node.reason:
-        return one_line(node.reason, 800)
-    if node.verdict == "unreachable":
-        roots = _counted(node)
-        return one_line(roots[0].outcome.found, 800) if roots else "the node could not be asked"
-    return "judging did not come to its end"
-
-
-def _proof(node: NodeReport) -> str:
-    """How the node's readiness was proved: live only if a container ran on what is required."""
-    ready = [route for route in node.routes.values() if route.required and route.verdict == "ready"]
-    enough = any if node.required.quantity == "any" else all
-    return _PROOFS["live" if ready and enough(route.proof == "live" for route in ready) else "configured"]
-
-
-def _label(node: NodeReport) -> str:
-    return one_line(node.node)
-
-
-def _labels(nodes: Iterable[NodeReport]) -> str:
-    return node_set(_label(node) for node in nodes)
-
-
-def _counted(node: NodeReport) -> list[Finding]:
-    """The roots that make the node's verdict. A node with one ready route of `any` is ready: none counts."""
-    return [] if node.verdict == "ready" else [finding for finding in node.roots if finding.keeps]
-
-
-def _uncounted(node: NodeReport) -> list[Finding]:
-    counting = {finding.check.id for finding in _counted(node)}
-    return [finding for finding in node.roots if finding.check.id not in counting]
+        page.prose(f"{head}: {why(node, page.width - columns(head) - 2)}", style)
 
 
 # ---------------------------------------------------------------------------------------------------- one node
@@ -144,17 +127,18 @@ def _node(page: Page, nodes: list[NodeReport], *, full: bool) -> None:
     """One node, or several alike, shown as the first of them is. `full`: with routes, warnings and the rest."""
     node = nodes[0]
     hostname = one_line(node.hostname or "")
-    head = f"{_labels(nodes)}  {_WORDS[node.verdict].upper()}"
+    head = f"{labels(nodes)}  {WORDS[node.verdict].upper()}"
     if len(nodes) > 1:
-        head += f"  ({counted(len(nodes), 'node')}; as seen on {_label(node)})"
-    elif hostname and hostname not in _label(node):
+        head += f"  ({counted(len(nodes), 'node')}; as seen on {label(node)})"
+    elif hostname and hostname not in label(node):
         head += f"  ({hostname})"
     page.prose(head, _STYLES[node.verdict], rest="  ")
-    for line in _inventory(node, page.width):
+    for line in _in_lines(made_of(node), page.width):
         page.add(line, "dim")
-    roots = _counted(node)
-    if node.verdict in ("unreachable", "incomplete") and _reason(node) not in [root.outcome.found for root in roots]:
-        page.prose(_reason(node))
+    roots = counting(node)
+    told = untold(node)
+    if told is not None:
+        page.prose(told)
     for finding in roots:
         _root(page, node, finding)
     asked = node.verdict != "unreachable"
@@ -164,22 +148,15 @@ def _node(page: Page, nodes: list[NodeReport], *, full: bool) -> None:
         _hint(page, node)
     if full:
         _asides(page, "Warnings (advisory: they change no verdict)", node.warnings)
-        _asides(page, "Also seen, not counted for a required route", _uncounted(node))
+        _asides(page, "Also seen, not counted for a required route", not_counting(node))
     _what_to_type(page, nodes, roots)
     if page.verbosity > 0:
-        others = [finding for finding in [*_uncounted(node), *node.warnings] if finding.outcome.remedy]
+        others = [finding for finding in [*not_counting(node), *node.warnings] if finding.outcome.remedy]
         _remedies(page, "What else could be typed (it changes no verdict)", others)
 
 
-def _inventory(node: NodeReport, width: int) -> list[str]:
-    """What the node is made of, on one line or as few as it takes; what is not known is left out."""
-    known = {key: one_line(str(value), 100) for key, value in node.inventory.items() if value is not None}
-    items = [known["os"]] if known.get("os") else []
-    items += [f"{name} {known[name]}" for name in ("containerd", "driver", "toolkit") if known.get(name)]
-    gpus = node.inventory.get("gpus")
-    if isinstance(gpus, list):
-        names = [one_line(str((gpu.get("name") if isinstance(gpu, dict) else None) or "GPU"), 100) for gpu in gpus]
-        items += [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)] or ["no GPU"]
+def _in_lines(items: list[str], width: int) -> list[str]:
+    """The items on as few lines as it takes."""
     lines: list[str] = []
     for item in items:
         if lines and columns(f"{lines[-1]} · {item}") <= width:
@@ -243,31 +220,21 @@ def _routes(page: Page, node: NodeReport) -> None:
     word = "any of" if node.required.quantity == "any" else "required"
     for route in routes:
         first = f"  {route.id.ljust(widest)}  {word if route.required else 'optional':8}  "
-        page.prose(_standing(route), _STYLES[route.verdict] if route.required else "plain", first=first)
+        page.prose(standing(route), _STYLES[route.verdict] if route.required else "plain", first=first)
         if route.id in ROUTES and (route.required or route.offered):
             page.add(" " * len(first) + ROUTES[route.id].command, "dim")
     why = "Why required: " if node.required.names else "No route is required: "
     page.prose(one_line(node.required.because), first=f"  {why}", rest="    ")
 
 
-def _standing(route: RouteReport) -> str:
-    if route.verdict == "ready":
-        return f"ready ({_PROOFS[route.proof]})"
-    if not route.required and not route.offered:
-        return "not offered by this node"
-    return f"{_WORDS[route.verdict]}: {', '.join(route.roots) or 'nothing looked at it'}"
-
-
 def _hint(page: Page, node: NodeReport) -> None:
     """Where `ctr run --gpus` is all that fails, many nodes are fine for their users: say how to leave it out."""
-    required = [node.routes[name] for name in node.required.names if name in node.routes]
-    others = [route.id for route in required if route.id != "ctr-gpus"]
-    failing = [route.id for route in required if route.verdict != "ready"]
-    if node.verdict != "ready" and others and failing == ["ctr-gpus"]:
+    option = alone(node)
+    if option is not None:
         page.blank()
-        alone = "the other alone" if len(others) == 1 else "the others alone"
-        page.prose(f"Only ctr-gpus is not ready. Where nobody uses it, require {alone}:")
-        page.verbatim(f"--gpuready-routes {','.join(others)}", "bold", "  ")
+        others = "the others alone" if "," in option else "the other alone"
+        page.prose(f"Only ctr-gpus is not ready. Where nobody uses it, require {others}:")
+        page.verbatim(option, "bold", "  ")
 
 
 def _asides(page: Page, heading: str, findings: list[Finding]) -> None:
@@ -285,43 +252,25 @@ def _asides(page: Page, heading: str, findings: list[Finding]) -> None:
 
 def _what_to_type(page: Page, nodes: list[NodeReport], roots: list[Finding]) -> None:
     """The remedies of the roots that count, numbered; then what is not known yet."""
-    _remedies(page, f"What to type{_there(nodes)}", [root for root in roots if root.outcome.remedy])
+    _remedies(page, f"What to type{there(nodes)}", [root for root in roots if root.outcome.remedy])
     helpless = [root.check.id for root in roots if not root.outcome.remedy]
     if helpless:
         page.blank()
         page.prose(f"No command is known for {', '.join(helpless)}. What it means, and why:")
         for check_id in helpless:
             page.verbatim(f"pytest --gpuready-explain {check_id}")
-    causes = {root.check.id for root in roots}
-    if nodes[0].verdict == "unreachable":
-        return
-    blocked = sum(not causes.isdisjoint(finding.blocked_by) for finding in nodes[0].findings.values())
-    if blocked:
+    rest = not_judged(nodes[0])
+    if rest is not None:
         page.blank()
-        was = "blocked check has" if blocked == 1 else "blocked checks have"
-        page.prose(f"Then run pytest again: {blocked} {was} not been judged yet.")
-
-
-def _there(nodes: list[NodeReport]) -> str:
-    label = _label(nodes[0])
-    if len(nodes) > 1:
-        return " on each of them"
-    if label.startswith("snapshot://"):
-        return f" on {one_line(nodes[0].hostname or 'that node')}"
-    return "" if label == "local" else f" on {label}"
+        page.prose(rest)
 
 
 def _remedies(page: Page, heading: str, findings: list[Finding]) -> None:
     """Each remedy once, numbered: its summary, its commands at the margin, and as a diff what they change."""
-    merged: dict[Hashable, tuple[Remedy, list[str]]] = {}
-    for finding in findings:
-        remedy = finding.outcome.remedy
-        if remedy is not None:
-            key = (remedy.commands, remedy.edits) if remedy.commands else finding.check.id
-            merged.setdefault(key, (remedy, []))[1].append(finding.check.id)
+    merged = remedies(findings)
     if merged:
         page.heading(heading)
-    for number, (remedy, ids) in enumerate(merged.values(), 1):
+    for number, (remedy, ids) in enumerate(merged, 1):
         page.blank()
         page.prose(f"{', '.join(ids)}: {one_line(remedy.summary, 600)}", first=f"{number}. ")
         for command in remedy.commands:
@@ -336,58 +285,43 @@ def _remedies(page: Page, heading: str, findings: list[Finding]) -> None:
 # ---------------------------------------------------------------------------------------------------- several nodes
 
 
-def _alike(nodes: Iterable[NodeReport], *, fully: bool) -> list[list[NodeReport]]:
-    """Nodes of one verdict and with the same roots together, in the order asked for.
-
-    `fully`: only where the same required routes, reason and remedies go with it, so that one text serves all of them.
-    """
-    groups: dict[Hashable, list[NodeReport]] = {}
-    for node in nodes:
-        roots = _counted(node)
-        key: tuple[Hashable, ...] = (node.verdict, _why(node), _proof(node) if node.verdict == "ready" else None)
-        if fully:
-            key = (*key, node.required, node.reason, tuple(root.outcome.remedy for root in roots))
-        groups.setdefault(key, []).append(node)
-    return list(groups.values())
-
-
 def _several(page: Page, run: Run) -> None:
     _table(page, run)
     full = page.verbosity > 0
-    groups = [[node] for node in run.nodes] if full else _alike(run.nodes, fully=True)
+    groups = [[node] for node in run.nodes] if full else alike(run.nodes, fully=True)
     groups = [group for group in groups if group[0].verdict != "ready" or page.verbosity > 1]
     for group in groups:
         page.blank()
         _node(page, group, full=full)
-    told = {_label(node) for group in groups for node in group} if full else set()
+    told = {label(node) for group in groups for node in group} if full else set()
     warnings: dict[str, list[NodeReport]] = {}
     for node in run.nodes:
-        for finding in node.warnings if _label(node) not in told else []:
+        for finding in node.warnings if label(node) not in told else []:
             warnings.setdefault(finding.check.id, []).append(node)
     if warnings:
         page.heading("Warnings (advisory: they change no verdict)")
         for check_id, nodes in warnings.items():
-            page.prose(f"{check_id}  {_labels(nodes)}", first="  ", rest="    ")
+            page.prose(f"{check_id}  {labels(nodes)}", first="  ", rest="    ")
 
 
 def _table(page: Page, run: Run) -> None:
     """A row per kind of node: which, verdict, roots."""
-    rows = [(_labels(group), group[0]) for group in _alike(run.nodes, fully=False)]
-    middle = max(len(_WORDS[node.verdict]) for _, node in rows)
-    left = min(max(columns(label) for label, _ in rows), page.width // 2)
+    rows = [(labels(group), group[0]) for group in alike(run.nodes, fully=False)]
+    middle = max(len(WORDS[node.verdict]) for _, node in rows)
+    left = min(max(columns(names) for names, _ in rows), page.width // 2)
     left = max(min(left, page.width - middle - 24), len("NODE"))  # 20 columns for the roots, 4 between
     page.add(f"{'NODE'.ljust(left)}  {'VERDICT'.ljust(middle)}  ROOTS", "bold")
-    for label, node in rows:
+    for names, node in rows:
         style = _STYLES[node.verdict]
-        shown = label
-        if columns(label) > left:
-            page.prose(label, style)
+        shown = names
+        if columns(names) > left:
+            page.prose(names, style)
             shown = ""
         start = shown + " " * (left - columns(shown) + 2)
         if node.verdict == "ready":
-            page.prose(f"ready ({_proof(node)})", style, first=start)
+            page.prose(f"ready ({proof(node)})", style, first=start)
         else:
-            page.prose(_why(node), style, first=f"{start}{_WORDS[node.verdict].ljust(middle)}  ")
+            page.prose(why(node), style, first=f"{start}{WORDS[node.verdict].ljust(middle)}  ")
 
 
 def _quiet(page: Page, nodes: list[NodeReport]) -> None:
@@ -395,12 +329,12 @@ def _quiet(page: Page, nodes: list[NodeReport]) -> None:
     node = nodes[0]
     if node.verdict == "ready":
         return
-    head = f"{_labels(nodes)}  {_WORDS[node.verdict]}"
-    roots = _counted(node)
+    head = f"{labels(nodes)}  {WORDS[node.verdict]}"
+    roots = counting(node)
     if not roots:
-        page.prose(f"{head}  {_why(node)}", _STYLES[node.verdict], rest="  ")
+        page.prose(f"{head}  {why(node)}", _STYLES[node.verdict], rest="  ")
     for root in roots:
-        told = f": {_reason(node)}" if node.verdict in ("unreachable", "incomplete") and root is roots[0] else ""
+        told = f": {reason(node)}" if node.verdict in ("unreachable", "incomplete") and root is roots[0] else ""
         page.prose(f"{head}  {root.check.id}{told}", _STYLES[node.verdict], rest="  ")
         remedy = root.outcome.remedy
         if remedy and remedy.commands:

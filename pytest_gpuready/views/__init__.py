@@ -30,6 +30,7 @@ VIEWS: dict[str, str] = {
     "driver": "pytest_gpuready.views.driver:Driver",
     "nvml": "pytest_gpuready.views.nvml:Nvml",
     "kubernetes": "pytest_gpuready.views.kubernetes:Kubernetes",
+    "live": "pytest_gpuready.views.live:Live",
 }
 
 V = TypeVar("V", bound="View")

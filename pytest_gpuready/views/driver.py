@@ -29,6 +29,18 @@ NVIDIA_VERSION = file("/proc/driver/nvidia/version")
 MODULE_VERSION = file("/sys/module/nvidia/version")
 PARAMS = file("/proc/driver/nvidia/params")
 INFORMATION = "/proc/driver/nvidia/gpus/*/information"
+#: The files behind libnvidia-ml.so.1 and libcuda.so.1, in the folders that ldconfig looks into.
+VERSIONED: tuple[str, ...] = tuple(
+    f"{folder}/{name}.so.*" for folder in ("/usr/lib/*-linux-gnu", "/usr/lib64") for name in ("libnvidia-ml", "libcuda")
+)
+#: What makes initial ramdisks.
+RAMDISK: tuple[str, ...] = ("update-initramfs", "dracut", "mkinitcpio")
+
+
+def _places_of(program: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{program}" for folder in ("/usr/sbin", "/sbin", "/usr/bin"))
+
+
 DEVICES = file("/proc/devices")
 SECURE_BOOT = file("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", limit=64)
 SOC_FAMILY = file("/sys/devices/soc0/family")
@@ -100,6 +112,8 @@ class Driver(View):
         yield from (stat("/dev/dxg"), stat("/etc/nv_tegra_release"), stat("/run/nvidia/driver"))
         yield stat("/run/nvidia-persistenced/socket")
         yield from (probe.PCI, probe.MODULE, probe.LIBRARIES, probe.KERNEL_LOG)
+        yield from (glob(pattern) for pattern in VERSIONED)
+        yield from (stat(path) for program in RAMDISK for path in _places_of(program))
         for gpu in views.get(cls).proc_gpus:
             if gpu.minor is not None and gpu.minor >= MOST_GPUS:
                 yield stat(f"/dev/nvidia{gpu.minor}")
@@ -334,6 +348,36 @@ class Driver(View):
     def libraries(self) -> list[probe.Library]:
         """Every libnvidia-ml.so.1 and libcuda.so.1 found, those of the loader's cache first."""
         return self._libraries[1]
+
+    def loader_would_find(self, version: str) -> bool:
+        """Whether ldconfig alone would link both libraries to this version: whole files of it are there, none newer.
+
+        ldconfig(8) links the name in each library to the highest version in its folder, and leaves out empty files.
+        """
+        broken = {one.real for one in self.libraries if one.fault and not one.fault.startswith("is a link")}
+        found: dict[str, dict[str, str]] = {}
+        with contextlib.suppress(Undetermined, Denied):
+            for pattern in VERSIONED:
+                for path in self.facts.glob(pattern):
+                    folder, _, name = path.rpartition("/")
+                    stem, _, suffix = name.partition(".so.")
+                    if re.fullmatch(r"\d{3,4}(\.\d+){1,2}", suffix):
+                        found.setdefault(f"{folder}/{stem}", {})[suffix] = path
+
+        def newest(versions: dict[str, str]) -> str:
+            return max(versions, key=lambda one: [int(part) for part in one.split(".")])
+
+        good = {
+            key.rpartition("/")[2]
+            for key, versions in found.items()
+            if newest(versions) == version and not {versions[version], versions[version].removeprefix("/usr")} & broken
+        }
+        return {name.partition(".so")[0] for name in probe.NAMES} <= good
+
+    def lacks(self, program: str) -> bool:
+        """Whether a program that makes initial ramdisks is known not to be there."""
+        facts = [self.facts.peek(stat(path)) for path in _places_of(program)]
+        return all(fact is not None and fact.state == "absent" for fact in facts)
 
     def library(self, name: str, kinds: tuple[str, ...]) -> probe.Library | None:
         """The first usable library of that name in these kinds of places (`cache`, `folder`, `operator`, `root` …)."""

@@ -30,7 +30,7 @@ def is_nvidia(program: str | None) -> bool:
 class Handler:
     """A runtime handler on disk, as this containerd reads it. Places are None where the value is a built-in default.
 
-    `binary_name` is the program that it starts: BinaryName, for the runtime type of old Runtime; None is runc.
+    `binary_name` is the program that it is to start: BinaryName, for the runtime type of old Runtime; None is runc.
     """
 
     name: str
@@ -43,6 +43,8 @@ class Handler:
     type_where: Where | None
     binary_where: Where | None
     cgroup_where: Where | None
+    #: The option Runtime, which the runtime type of old starts (and no other).
+    legacy_program: str | None = None
 
     @property
     def is_nvidia(self) -> bool:
@@ -74,13 +76,14 @@ def read_handler(found: LoadedHandler) -> Handler:
         name=found.name,
         runtime_type=found.runtime_type,
         runtime_path=found.runtime_path,
-        binary_name=found.runtime if found.runtime_type == LEGACY_TYPE else found.binary_name,
+        binary_name=found.runtime or found.binary_name,
         systemd_cgroup=found.systemd_cgroup,
         options_error=found.options_error,
         where=where_of(found.where),
         type_where=where_of(found.runtime_type_where),
-        binary_where=where_of(found.runtime_where if found.runtime_type == LEGACY_TYPE else found.binary_name_where),
+        binary_where=where_of(found.runtime_where if found.runtime else found.binary_name_where),
         cgroup_where=where_of(found.systemd_cgroup_where),
+        legacy_program=found.runtime,
     )
 
 
@@ -100,11 +103,13 @@ def handler_differences(name: str, disk: Handler | None, live: LiveHandler | Non
             disk.place if disk else None,
         )
         return
-    ran = live.options.get("Runtime") if live.runtime_type == LEGACY_TYPE else live.binary_name
+    legacy = LEGACY_TYPE in (live.runtime_type, disk.runtime_type)
+    ran = live.options.get("Runtime") if legacy else live.binary_name
+    runs = disk.legacy_program if legacy else disk.binary_name
     pairs = (
         ("runtime_type", disk.runtime_type, live.runtime_type, disk.type_where),
         ("runtime_path", disk.runtime_path, live.runtime_path, disk.where),
-        ("BinaryName", disk.binary_name, ran, disk.binary_where),
+        ("BinaryName", runs, ran, disk.binary_where),
         ("SystemdCgroup", disk.systemd_cgroup or False, live.systemd_cgroup or False, disk.cgroup_where),
     )
     for key, left, right, where in pairs:

@@ -87,6 +87,8 @@ class Toolkit(View):
         for route in RUNTIME_ROUTES:
             with contextlib.suppress(Undetermined, NotApplicable, Denied):
                 yield from toolkit.wanted(route)
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            yield from toolkit.stats_of("runc", views.get(ContainerdLive).daemon_path.split(":"))
 
     def wanted(self, route: str) -> Iterator[Request]:
         """What a route's runtime and its configuration name, where the search for programs did not look."""
@@ -106,14 +108,14 @@ class Toolkit(View):
                 yield stat(place)
         folders = self.folders(route)
         for place in places:
-            yield from self._stats(place, folders) if place else ()
+            yield from self.stats_of(place, folders) if place else ()
         for name in PROGRAMS:
-            yield from self._stats(name, folders)
+            yield from self.stats_of(name, folders)
         with contextlib.suppress(Undetermined):
             if self.low_level(route) is not None:
                 return
         for name in self.candidates(route):
-            yield from self._stats(name, folders)
+            yield from self.stats_of(name, folders)
 
     # ------------------------------------------------------------------ programs
 
@@ -215,7 +217,8 @@ class Toolkit(View):
         platform = self.views.get(Platform)
         return name in _SEARCHED and folder in {*platform.path, *PLACES, *FURTHER_PLACES}
 
-    def _stats(self, name: str, folders: list[str]) -> Iterator[Request]:
+    def stats_of(self, name: str, folders: list[str]) -> Iterator[Request]:
+        """Looks for a program in folders in which the search for programs did not look."""
         paths = [name] if "/" in name else [f"{folder.rstrip('/')}/{name}" for folder in folders[:24]]
         for path in paths:
             if posixpath.isabs(path) and not self._searched(path):

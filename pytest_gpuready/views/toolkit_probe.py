@@ -159,8 +159,9 @@ exit 0
 INSTALLER: Request = script("toolkit installer of the GPU operator", _INSTALLER)
 # Repositories that name NVIDIA, without what else stands in their files (user names, passwords).
 _REPOSITORIES = r"""
-for f in $(grep -lsi nvidia /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources \
-  /etc/yum.repos.d/*.repo /etc/zypp/repos.d/*.repo); do
+for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources \
+  /etc/yum.repos.d/*.repo /etc/zypp/repos.d/*.repo; do
+  case ${f##*/} in *nvidia*) [ -f "$f" ] ;; *) grep -qsi nvidia "$f" ;; esac || continue
   echo "file $f"
   grep -iE '^[[:space:]]*(\[|baseurl|mirrorlist|metalink|enabled|deb[[:space:]]|uris|$)' "$f" | sed 's/^/> /'
 done
@@ -265,6 +266,9 @@ _CARRIERS = re.compile(
 )
 
 
+_ADDRESS = re.compile(r"(deb\s|uris\s*:|baseurl\s*=)", re.IGNORECASE)
+
+
 def repositories(text: str) -> list[str]:
     """The files of enabled package repositories that carry the toolkit, from the answer to `REPOSITORIES`."""
     found: list[str] = []
@@ -279,7 +283,9 @@ def repositories(text: str) -> list[str]:
                 sections.append(section)
             section.append(line)
         for one in sections:
-            carries = any(_CARRIERS.search(line) for line in one)
+            # A file that is named after the packages is of a mirror, whatever its address.
+            named = _CARRIERS.search(path) and any(_ADDRESS.match(line) for line in one)
+            carries = named or any(_CARRIERS.search(line) for line in one)
             off = any(re.match(r"enabled\s*[=:]\s*(?:0|no|false)\b", line, re.IGNORECASE) for line in one)
             if carries and not off and path not in found:
                 found.append(path)

@@ -23,7 +23,8 @@ FEDORA = "NAME=Fedora\nID=fedora\n"
 
 def ubuntu() -> SimNode:
     """A healthy H100 node on Ubuntu, a user who is not root, sudo there."""
-    return d.h100(SimNode().put("/etc/os-release", UBUNTU).program("/usr/bin/apt-get").program("/usr/bin/sudo"))
+    node = SimNode().put("/etc/os-release", UBUNTU).program("/usr/bin/apt-get").program("/usr/bin/sudo")
+    return d.h100(node.program("/usr/sbin/update-initramfs"))
 
 
 def find(node: SimNode, check: str, settings: Settings | None = None) -> Finding:
@@ -104,8 +105,13 @@ class TestNouveau:
         ]
 
     def test_on_fedora_dracut_makes_the_ramdisk(self) -> None:
-        node = d.gpus_on_bus(unloaded(d.h100(SimNode().put("/etc/os-release", FEDORA))), driver="nouveau")
+        fedora = SimNode().put("/etc/os-release", FEDORA).program("/usr/bin/dracut")
+        node = d.gpus_on_bus(unloaded(d.h100(fedora)), driver="nouveau")
         assert "dracut --force" in commands(find(node, "nouveau-absent"))
+
+    def test_a_machine_without_an_initial_ramdisk_is_told_of_none(self) -> None:
+        node = d.gpus_on_bus(unloaded(ubuntu().remove("/usr/sbin/update-initramfs")), driver="nouveau")
+        assert "update-initramfs" not in commands(find(node, "nouveau-absent"))
 
     def test_its_module_alone_is_no_fault(self) -> None:
         assert find(ubuntu().folder("/sys/module/nouveau"), "nouveau-absent").status == "pass"
@@ -124,6 +130,8 @@ class TestModule:
             "sudo apt-get install -y linux-headers-6.8.0-40-generic",
             "sudo dkms autoinstall -k 6.8.0-40-generic",
             "sudo modprobe nvidia",
+            "sudo nvidia-modprobe -c=0 -c=255",
+            "sudo nvidia-modprobe -u -c=0 -c=1",
         ]
 
     def test_headers_that_are_there_are_not_installed_again(self) -> None:
@@ -162,6 +170,8 @@ class TestModule:
             "sudo sed -i '3s/^/# /' /etc/modprobe.d/no-gpu.conf",
             "sudo update-initramfs -u",
             "sudo modprobe nvidia",
+            "sudo nvidia-modprobe -c=0 -c=255",
+            "sudo nvidia-modprobe -u -c=0 -c=1",
         ]
 
     def test_a_file_name_of_the_nodes_is_quoted(self) -> None:

@@ -96,8 +96,9 @@ class TestPresent:
         made = node(*d.both())
         made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/run/nvidia/driver"\n')
         finding = find(made)
-        assert finding.per_route["cri-handler"] == "fail"
-        assert finding.per_route["ctr-gpus"] == "pass"
+        assert finding.per_route["cri-handler"] == "not-applicable"
+        assert finding.status == "pass"
+        assert made.judge().findings["toolkit.config-valid"].status == "fail"
 
     def test_nothing_found_installs_the_modules_version(self) -> None:
         finding = find(node())

@@ -236,7 +236,8 @@ class TestRuntimeWorks:
         with pytest.raises(Consequence, match=r"toolkit\.low-level-runtime"):
             # by_route lets what is no answer of a single route pass through
             ask(node, "toolkit.runtime-works")
-        assert one(node, "toolkit.low-level-runtime").status == "fail"
+        with pytest.raises(Consequence, match=r"containerd\.runc"):
+            ask(node, "toolkit.low-level-runtime")
 
     def test_the_operators_wrapper_without_a_driver_says_nothing_of_the_toolkit(self) -> None:
         node = operators()
@@ -265,10 +266,20 @@ class TestLowLevelRuntime:
         )
 
     def test_none_fails_and_installs_runc(self) -> None:
-        outcome = one(healthy().remove("/usr/bin/runc"), "toolkit.low-level-runtime")
+        node = healthy().remove("/usr/bin/runc")
+        with pytest.raises(Consequence, match=r"containerd\.runc"):
+            ask(node, "toolkit.low-level-runtime")
+        outcome = one(node, "containerd.runc", "ctr-gpus")
         assert outcome.status == "fail"
         assert outcome.remedy is not None
         assert "apt-get install -y runc" in outcome.remedy.commands[0]
+
+    def test_a_list_that_has_only_what_is_not_there_is_set_right(self) -> None:
+        node = config(healthy(), 'runtimes = ["runc", "crun"]', 'runtimes = ["docker-runc"]')
+        outcome = one(node, "toolkit.low-level-runtime")
+        assert outcome.remedy is not None
+        assert "runc" in outcome.remedy.commands[0]
+        assert one(node, "containerd.runc", "cri-handler").status == "pass"
 
     def test_only_the_daemons_path_counts(self) -> None:
         node = containerd(toolkit(debian(SimNode())).remove("/usr/bin/runc").program("/var/lib/k0s/bin/runc"))

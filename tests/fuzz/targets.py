@@ -83,6 +83,7 @@ class _Says:
         self.greeted = b"hello" in data
         self.complaint = complaint(data[-200:]) if data[:1] > b"\x80" else ""
         self.sudo = data[:1] == b"s"
+        self.by_rule = data[:1] == b"r"
 
     def send(self, script: str, deadline: float) -> Reply:
         del script, deadline

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.node.nodes import NOBODY, NodeShell, applets, programs
+from tests.support.salt import salt_master, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["salt_master", "stand_in"]
 
 #: dash and bash with GNU's tools; busybox's ash with its own tools alone; and tools left out of a busybox, so that the
 #: script's own watcher and the answers for missing programs are tried.

@@ -28,6 +28,8 @@ from tests.support.sshd import Sshd, sshd, why_not
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.support.salt import Master
+
 __all__ = ["sshd"]
 
 no_sshd = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -125,3 +127,15 @@ def test_stand_in(
     path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     compare(parse(f"{scheme}://box"))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_stand_in_salt() -> None:
+    compare(parse("salt://box"))
+
+
+@pytest.mark.slow
+def test_real_salt(salt_master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in salt_master.environment.items():
+        monkeypatch.setenv(name, value)
+    compare(parse(f"salt://{salt_master.minion}"))

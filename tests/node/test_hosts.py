@@ -106,6 +106,7 @@ class TestParse:
             ("ansible://", "ansible://all", "all", None),
             ("ansible://gpu[12]*", "ansible://gpu[12]*", "gpu[12]*", None),
             ("paramiko://u@N1:22", "paramiko://u@N1:22", "N1", "u"),
+            ("salt://Gpu_1.example?sudo=true&timeout=9", "salt://Gpu_1.example", "Gpu_1.example", None),
         ],
     )
     def test_other_transports(self, text: str, label: str, host: str, user: str | None) -> None:
@@ -128,7 +129,11 @@ class TestParse:
             ("gpu001", "write ssh://gpu001"),
             ("shh://n1", "unknown transport 'shh'"),
             ("telnet://c", "unknown transport 'telnet'"),
-            ("salt://minion", "salt:// is not supported: Salt runs each command as a job of its own"),
+            ("salt://", "no id of a minion"),
+            ("salt://gpu*", "no id of a minion"),
+            ("salt://-L", "no id of a minion"),
+            ("salt://G@os:Debian", "takes no user, and compound targets are not supported"),
+            ("salt://m?ssh_config=x", "unknown option 'ssh_config'"),
             ("winrm://w", "winrm:// is not supported"),
             ("docker://", "no name of a container"),
             ("docker://--privileged", "no name of a container"),

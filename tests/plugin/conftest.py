@@ -183,8 +183,14 @@ class Pytest:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Pytest:
+def run(
+    pytester: pytest.Pytester,
+    nodes: Nodes,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Pytest:
     """Run pytest in an empty folder, by default on the node with containerd."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # of the run that this test is a part of
     return Pytest(pytester, tmp_path_factory.mktemp("report") / "report.json", nodes.containerd)
 
 

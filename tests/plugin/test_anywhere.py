@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import catalogue
+from pytest_gpuready.checks.catalogue import suite
 from tests.plugin.conftest import Result
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def test_an_empty_directory(run: Pytest, plain: dict[str, Any]) -> None:
     result = run.suite("-v")
     exactly_the_suite(result, plain)
     shown = {line.partition(" ")[0] for line in result.lines("gpuready/")}
-    assert len(shown) == len(catalogue())
-    assert f"collected {len(catalogue())} items" in result.out
+    assert len(shown) == len(suite(live=False))
+    assert f"collected {len(suite(live=False))} items" in result.out
 
 
 def test_the_root_directory(run: Pytest, plain: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,3 +179,23 @@ def test_the_command_line_is_shown_without_passwords() -> None:
     args = ["--gpuready", "--hosts=ssh://root:a:b@n1,ssh://n2,ssh://u:c@n3", "-k", "a b"]
     assert command(args) == "pytest --gpuready '--hosts=ssh://root:***@n1,ssh://n2,ssh://u:***@n3' -k 'a b'"
     assert hidden("ssh://[::1]:22 user@host") == "ssh://[::1]:22 user@host"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--gpuready-image=busybox"], "--gpuready-live"),
+        (["--gpuready-live", "--gpuready-image=a b"], "no name of an image"),
+    ],
+)
+def test_an_image_that_cannot_be_meant_is_a_usage_error(run: Pytest, args: list[str], words: str) -> None:
+    result = run.suite(*args)
+    assert result.ret == USAGE
+    assert words in result.err
+
+
+def test_idle_only_is_a_live_run_and_its_checks_are_shown(run: Pytest, nodes: Nodes) -> None:
+    result = run.suite("--gpuready-live-idle-only", "-v", hosts=nodes.bare)
+    assert "gpuready/live.py::ctr_gpus" in result.out
+    assert result.report is not None
+    assert result.report["live"] is True

@@ -23,7 +23,7 @@ NAMES = ["cdi", "containerd_config", "containerd_live", "ctr", "driver", "kubern
 def test_each(cdi, containerd_config, containerd_live, ctr, driver, kubernetes, nvml, platform, toolkit, node):
     given = dict(locals())
     for name in NAMES:
-        assert given[name] is node.named(name)
+        assert getattr(given[name], "view", given[name]) is node.named(name)
 
 def test_what_they_say(containerd_config, platform):
     assert platform.hostname == "gpu-node"

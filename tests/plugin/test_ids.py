@@ -8,7 +8,7 @@ import pytest
 import testinfra
 
 from pytest_gpuready.backends import node_spec
-from pytest_gpuready.checks.catalogue import catalogue
+from pytest_gpuready.checks.catalogue import suite
 from pytest_gpuready.collection import item_label, labels
 from pytest_gpuready.node.hosts import parse
 
@@ -23,7 +23,7 @@ def ids(run: Pytest, *args: str) -> list[str]:
 
 def test_an_id_is_family_check_and_node(run: Pytest, nodes: Nodes) -> None:
     found = ids(run, "--hosts", nodes.bare)
-    assert found == [f"gpuready/{check.family}.py::{check.name}[{nodes.bare}]" for check in catalogue().values()]
+    assert found == [f"gpuready/{check.family}.py::{check.name}[{nodes.bare}]" for check in suite(live=False).values()]
 
 
 def test_ids_are_the_same_in_every_directory(run: Pytest, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_nodes_come_in_the_order_asked_for(run: Pytest, nodes: Nodes) -> None:
     """Node after node, whatever the collectors' order is."""
     result = run.raw("--gpuready", "--hosts", f"{nodes.silent},{nodes.bare}", "-v", "-p", "no:randomly")
     shown = [line.partition(" ")[0].partition("[")[2].rstrip("]") for line in result.lines("gpuready/")]
-    assert shown == [nodes.silent] * len(catalogue()) + [nodes.bare] * len(catalogue())
+    assert shown == [nodes.silent] * len(suite(live=False)) + [nodes.bare] * len(suite(live=False))
 
 
 def test_labels_that_look_alike_get_numbers() -> None:
@@ -146,6 +146,11 @@ def test_testinfras_host_is_the_node_of_the_same_spec(spec: str) -> None:
     assert (found.label, found.user, found.host, found.port, found.password) == (
         meant.label, meant.user, meant.host, meant.port, meant.password,
     )  # fmt: skip
+
+
+def test_a_host_by_salt_is_the_minion() -> None:
+    """Testinfra's own backend is not asked for: it cannot be imported without Salt's library."""
+    assert node_spec(_Host(_Backend("salt", "n1", host="n1"))).label == "salt://n1"
 
 
 def test_a_host_by_safe_ssh_is_asked_by_ssh() -> None:

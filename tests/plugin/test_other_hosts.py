@@ -46,7 +46,7 @@ def test_an_inventorys_host_is_one_node_to_the_suite_and_to_own_tests(
     assert "connection plugin 'winrm'" in refused.err + refused.out
 
 
-@pytest.mark.parametrize("spec", ["salt://minion", "docker://--privileged"])
+@pytest.mark.parametrize("spec", ["salt://gpu*", "docker://--privileged"])
 def test_what_there_is_no_way_to_is_a_usage_error(run: Pytest, spec: str) -> None:
     result = run.suite(hosts=spec)
     assert result.ret == 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import catalogue
+from pytest_gpuready.checks.catalogue import suite
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Pytest
@@ -24,7 +24,7 @@ def test_the_suite_and_theirs(run: Pytest, plain: dict[str, Any], more: tuple[st
     shown = {
         line.rpartition("gpuready/")[2].partition(" ")[0] for line in result.out.splitlines() if f"[{run.spec}]" in line
     }
-    assert len({one for one in shown if "::" in one}) == len(catalogue())
+    assert len({one for one in shown if "::" in one}) == len(suite(live=False))
     assert "test_theirs.py::test_fine" in result.out
     assert "1 of your own tests failed: this sets the exit status, not the verdict" in result.out
 
@@ -57,7 +57,7 @@ def test_a_module_of_theirs_that_cannot_be_collected_loses_no_result(
     assert result.ret == 1
     assert "1 of your own tests failed" in result.out
     if not more:
-        assert f"collected {len(catalogue()) + 1} items / 1 error" in result.out
+        assert f"collected {len(suite(live=False)) + 1} items / 1 error" in result.out
 
 
 def test_all_passing_beside_a_module_that_cannot_be_collected(run: Pytest, all_pass: None) -> None:

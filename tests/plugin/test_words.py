@@ -136,6 +136,12 @@ def test_junit_has_properties_and_blocked_is_skipped_with_its_roots(run: Pytest,
         cases[dict(properties)["check_id"]] = (case, properties)
     checks = {check["check"]: check for check in result.report["nodes"][0]["checks"]}
     assert cases.keys() == checks.keys()
+    remedies = {
+        root["check"]: [("remedy", said["summary"]), *(("command", command) for command in said["commands"])]
+        for root in result.report["nodes"][0]["root_causes"]
+        if (said := root["remedy"]) is not None
+    }
+    assert remedies
     for check_id, (case, properties) in cases.items():
         check = checks[check_id]
         assert properties == [
@@ -143,6 +149,7 @@ def test_junit_has_properties_and_blocked_is_skipped_with_its_roots(run: Pytest,
             ("node", run.spec),
             ("status", check["status"]),
             *(("blocked_by", root) for root in check["blocked_by"]),
+            *remedies.get(check_id, ()),
         ]
         assert case.get("classname") == f"gpuready.{check['family']}"
         if check["status"] == "blocked":

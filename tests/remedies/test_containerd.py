@@ -18,6 +18,7 @@ from tests.support import kubernetes
 from tests.support.containerd import CONFIG, RUNTIME, V2, V3, config, healthy, k3s, programs, stopped
 from tests.support.shell import SEDS, apply
 from tests.support.simnode import Proc, SimNode
+from tests.support.toolkit import debian, toolkit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,18 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "garbage, 2.1": ("2.1.9", {CONFIG: "oops\n" + config("2.1.9")}, "config-loads"),
     "a bracket is missing": ("2.1.9", {CONFIG: config("2.1.9").replace("nvidia.options]", "nvidia.options", 1)}, "config-loads"),
     "a quote is missing": ("1.7.24", {CONFIG: config("1.7.24").replace('runtime"\n', "runtime\n", 1)}, "config-loads"),
+    "a quote is missing in an array": (
+        "1.7.24",
+        {CONFIG: 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml]\n', DROP_IN: config("1.7.24")},
+        "config-loads",
+    ),
+    "two lines of garbage": ("1.7.24", {CONFIG: "oops\n" + config("1.7.24") + "this is no toml\n"}, "config-loads"),
+    "the default is unknown": (
+        "1.7.24", {CONFIG: config("1.7.24") + f'[{V2}.containerd]\n  default_runtime_name = "kata"\n'}, "cri-enabled",
+    ),
+    "the default is unknown, 2.1": (
+        "2.1.9", {CONFIG: config("2.1.9") + f"[{V3}.containerd]\n  default_runtime_name = 'kata'\n"}, "cri-enabled",
+    ),
     "pasted twice": ("1.7.24", {CONFIG: config("1.7.24") + config("1.7.24").partition("\n\n")[2]}, "config-loads"),
     "an import is not there": (
         "2.1.9", {CONFIG: 'imports = ["/etc/containerd/gone.toml"]\n' + config("2.1.9")}, "config-loads",
@@ -175,6 +188,36 @@ def test_where_no_small_edit_mends_it_the_old_file_is_kept() -> None:
         f"sudo mv {CONFIG} {CONFIG}.broken",
         f"containerd config default | sudo tee {CONFIG} >/dev/null",
     )
+
+
+@pytest.mark.parametrize("release", ["2.1.9", "1.6.20"])
+def test_a_drop_in_that_does_not_load_is_taken_out_of_the_way_and_the_rest_stays(release: str) -> None:
+    """Its own lines cannot be mended; the main file, which is somebody's, is not to be written anew."""
+    broken = "\n".join(f"[unclosed{number}" for number in range(9))
+    main = {
+        "2.1.9": f"version = 3\n{IMPORTS}",
+        "1.6.20": f'version = 2\n{IMPORTS}[plugins."io.containerd.gone.v1.x"]\n  gone = 1\n',
+    }
+    node = simulated(release, {CONFIG: main[release], DROP_IN: broken})
+    advice = remedy(node, "config-loads")
+    assert advice.commands == (f"sudo mv {DROP_IN} {DROP_IN}.disabled", "sudo systemctl restart containerd")
+
+
+def test_cri_is_let_in_again_though_it_would_fail_then() -> None:
+    """What it refuses is the next root: one remedy a time."""
+    text = handler_only(config("1.7.24")).replace(
+        "version = 2", "version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']"
+    )
+    advice = remedy(simulated("1.7.24", {CONFIG: text}), "cri-enabled")
+    assert advice.commands[0].startswith("sudo sed -i")
+    assert "disabled_plugins" in advice.summary
+
+
+def test_a_program_of_another_machine_is_installed_anew() -> None:
+    """`apt-get install` alone says that it is the newest already."""
+    wrong = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\0\xb7\0"
+    node = toolkit(debian(healthy(SimNode()))).put(RUNTIME, wrong, mode=0o755)
+    assert "--reinstall nvidia-container-toolkit-base" in remedy(node, "handler-binary").commands[0]
 
 
 def test_where_nothing_can_be_proven_a_person_is_told_what_to_do() -> None:

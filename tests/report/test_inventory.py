@@ -9,7 +9,7 @@ import pytest
 from pytest_gpuready import views as table
 from pytest_gpuready.model import Denied, NotApplicable, Settings, Undetermined
 from pytest_gpuready.node.facts import Facts
-from pytest_gpuready.report.inventory import KEYS, inventory
+from pytest_gpuready.report.inventory import KEYS, SOURCES, inventory
 from pytest_gpuready.views import View, Views
 from tests.support.simnode import SimNode
 
@@ -36,7 +36,7 @@ class Driver(View):
     error: Exception = Undetermined("no answer")
 
     @property
-    def kernel_version(self) -> str:
+    def module_version(self) -> str:
         raise self.error
 
 
@@ -44,6 +44,11 @@ def test_a_node_says_its_distribution_and_kernel() -> None:
     found = inventory(Views(SimNode().put("/etc/os-release", OS_RELEASE).facts()))
     assert found["os"] == "Ubuntu 24.04.3 LTS"
     assert found["kernel"] == "6.8.0-40-generic"
+
+
+def test_every_source_is_an_attribute_of_its_view() -> None:
+    """An attribute that does not exist would be "not known" on every node."""
+    assert [key for key, (view, name) in SOURCES.items() if not hasattr(table.view_class(view), name)] == []
 
 
 def test_nothing_is_known_of_a_node_that_was_not_reached() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from importlib import resources
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Status
+from pytest_gpuready.report.baseline import compare
 from pytest_gpuready.report.json import render
 from pytest_gpuready.report.model import Run, Verdict
 from tests.report.sample import (
@@ -54,6 +56,25 @@ def sample() -> dict[str, Any]:
         unreachable(),
     )
     return render(run(*nodes, live=True, notes=("a note",)), checks=CHECKS)
+
+
+def test_a_report_beside_an_older_one_fits_and_without_one_has_no_such_keys() -> None:
+    old = sample()
+    now = run(report("ssh://root@n1"), report("ssh://new"), report("ssh://root@n3", {"containerd.handler": NO_HANDLER}))
+    found = render(dataclasses.replace(now, baseline=compare(now, old)), checks=CHECKS)
+    assert faults(found) == []
+    changes = {node["node"]: node["changes"] for node in found["nodes"]}
+    assert [change["check"] for change in changes["ssh://root@n1"]["mended"]] == [
+        "containerd.handler",
+        "containerd.restarted",
+    ]
+    assert changes["ssh://new"]["known"] is False
+    assert changes["ssh://root@n3"]["newly_broken"] == [{"check": "containerd.handler", "was": "pass", "now": "fail"}]
+    assert "local" in found["baseline"]["missing"]
+    assert "baseline" not in old
+    assert all("changes" not in node for node in old["nodes"])
+    found["nodes"][0]["changes"]["mended"] = [{"check": "x"}]
+    assert faults(found) != []
 
 
 def test_the_schema_is_itself_valid() -> None:

@@ -269,7 +269,7 @@ class _Inside:
     nonce = "9e3779b97f4a7c15f39cc060"
     greeted = True
     complaint = ""
-    sudo = False
+    sudo = by_rule = False
 
     def __init__(self, node: PrivateNode) -> None:
         self.node = node

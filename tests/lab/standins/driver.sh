@@ -204,7 +204,13 @@ proc_files() {
     mountpoint -q /proc/modules || mount --bind $state/proc-modules /proc/modules
 }
 
-node() { [ -e "/dev/$1" ] || mknod -m "$2" "/dev/$1" c "$3" "$4"; }
+# As nvidia-modprobe: a node that is not as it should be is made anew.
+node() { # NAME MODE MAJOR MINOR
+    as_it_should=$(printf 'character special file %x %x %s' "$3" "$4" "$2")
+    [ "$(stat -c '%F %t %T %a' "/dev/$1" 2>/dev/null)" != "$as_it_should" ] || return 0
+    rm -rf "/dev/${1:?}"
+    mknod -m "$2" "/dev/$1" c "$3" "$4"
+}
 
 nodes() {
     loaded nvidia || return 0

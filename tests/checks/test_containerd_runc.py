@@ -1,0 +1,58 @@
+"""runc: on the daemon's PATH, for every route; what the routes through NVIDIA's runtime are content with."""
+
+from __future__ import annotations
+
+from pytest_gpuready.routes import ROUTES
+from tests.support.containerd import healthy, loaded, says
+from tests.support.simnode import SimNode
+from tests.support.toolkit import containerd, debian, one, toolkit
+
+
+def node(*, path: str = "/usr/sbin:/usr/bin") -> SimNode:
+    return containerd(toolkit(debian(SimNode())), path=path)
+
+
+def test_it_is_found_on_the_daemons_path_for_every_route() -> None:
+    for route in ROUTES:
+        assert one(node(), "containerd.runc", route).found == "/usr/bin/runc"
+
+
+def test_without_it_no_route_is_ready_and_it_is_the_only_root() -> None:
+    outcome = one(node().remove("/usr/bin/runc"), "containerd.runc", "ctr-gpus")
+    assert outcome.status == "fail"
+    assert outcome.remedy is not None
+    assert outcome.remedy.commands == ("sudo apt-get update && sudo apt-get install -y runc",)
+    made = toolkit(debian(healthy(SimNode()))).remove("/usr/bin/runc")
+    assert made.judge().findings["toolkit.low-level-runtime"].blocked_by == ("containerd.runc",)
+
+
+def test_a_package_that_lost_its_file_is_installed_anew() -> None:
+    made = node().remove("/usr/bin/runc")
+    text = "manager deb\npkg|deb|runc|1.1.5-1|installed|Debian\n"
+    made.answer(("packages of the toolkit",), text)
+    found = one(made, "containerd.runc", "ctr-gpus").remedy
+    assert found is not None
+    assert found.commands
+
+
+def test_routes_through_nvidias_runtime_are_content_with_crun() -> None:
+    made = node().remove("/usr/bin/runc").program("/usr/bin/crun")
+    assert one(made, "containerd.runc", "cri-handler").status == "pass"
+    assert one(made, "containerd.runc", "ctr-gpus").status == "fail"
+
+
+def test_one_that_lies_elsewhere_is_linked_to_the_daemons_path() -> None:
+    made = node(path="/usr/local/bin:/usr/bin").remove("/usr/bin/runc").program("/opt/bin/runc")
+    remedy = one(made, "containerd.runc", "ctr-gpus").remedy
+    assert remedy is not None
+    assert remedy.commands == ("sudo ln -s /opt/bin/runc /usr/local/bin/runc",)
+
+
+def test_pods_with_cdi_need_what_the_default_handler_starts() -> None:
+    made = healthy(SimNode())
+    text = made.tree["/etc/containerd/config.toml"].data.decode()
+    kind = "runtimes.runc.options]\n"
+    made.put("/etc/containerd/config.toml", text.replace(kind, kind + '  BinaryName = "/usr/bin/youki"\n'))
+    made = says(made, loaded(made, "1.7.24")).remove("/usr/bin/runc")
+    per_route = made.judge().findings["containerd.runc"].per_route
+    assert (per_route["cri-cdi"], per_route["ctr-gpus"]) == ("pass", "fail")
