@@ -51,7 +51,12 @@ ROWS: tuple[Row, ...] = (
     Row("script", "uname, id, hostname, date", ("platform",), "kernel, user, boot time, clock, SELinux"),
     Row("script", "search for programs", ("platform",), "where containerd, its clients and NVIDIA's programs lie"),
     Row("script", "list of processes", ("platform",), "the running containerd and kubelet: command line, start, PATH"),
-    Row("script", "systemctl show", ("platform",), "the state of containerd's, the kubelet's and NVIDIA's services"),
+    Row(
+        "script",
+        "systemctl show",
+        ("platform",),
+        "the state of containerd's, the kubelet's and NVIDIA's services, and what they run",
+    ),
     Row("file", "*/os-release", ("platform",), "the distribution, whose package manager remedies use"),
     Row("stat", "/run/ostree-booted", ("platform",), "whether packages are layered on an image"),
     # containerd
@@ -89,8 +94,8 @@ ROWS: tuple[Row, ...] = (
     Row("file", "*", ("containerd_config", "containerd_live"), _CONFIG, _IMPORTS, "CONFIGURATION"),
     Row("files", "*", _CONTAINERD, _CONFIG, _IMPORTS, "PATTERN"),
     Row("stat", "/etc/containerd*", _CONTAINERD, "whether files changed after the daemon started"),
+    Row("stat", "/usr/bin/nodeadm", _CONTAINERD, "whether EKS writes the configuration at every boot"),
     Row("stat", "*", _CONTAINERD, "whether files changed after the daemon started", _IMPORTS, "CONFIGURATION"),
-    Row("stat", "/usr/bin/nodeadm", _CONTAINERD, "whether EKS's nodeadm writes the configuration"),
     Row(
         "file",
         "/sys/fs/selinux/booleans/container_use_devices",

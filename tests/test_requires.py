@@ -30,6 +30,7 @@ ANY = DRIVER | {
     "node.reachable",
     "node.selinux",
     "containerd.installed",
+    "containerd.runc",
     "containerd.running",
     "containerd.selected",
     "containerd.supports-route",

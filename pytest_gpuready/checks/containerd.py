@@ -25,14 +25,15 @@ from pytest_gpuready.model import (
 )
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.routes import ROUTES, offer
-from pytest_gpuready.views.containerd_live import same_socket, why_silent
+from pytest_gpuready.views.daemons import same_socket, why_silent
 from pytest_gpuready.views.platform import Platform as PlatformView
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
     from pytest_gpuready.views.containerd_config import ContainerdConfig
-    from pytest_gpuready.views.containerd_live import ContainerdLive, Daemon
+    from pytest_gpuready.views.containerd_live import ContainerdLive
     from pytest_gpuready.views.ctr import Ctr
+    from pytest_gpuready.views.daemons import Daemon
     from pytest_gpuready.views.platform import Platform
 
 #: The routes whose client talks to a daemon by itself, and those that go through the kubelet's.

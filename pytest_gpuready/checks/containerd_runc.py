@@ -6,7 +6,17 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
-from pytest_gpuready.model import Answer, Denied, Evidence, NotApplicable, Outcome, Undetermined, failed, passed
+from pytest_gpuready.model import (
+    Answer,
+    Consequence,
+    Denied,
+    Evidence,
+    NotApplicable,
+    Outcome,
+    Undetermined,
+    failed,
+    passed,
+)
 from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
@@ -44,7 +54,16 @@ def runc(
         )
     )
     answers = {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
+    nobody = plain.status == "fail" and all(answer is plain for answer in answers.values())
+    if nobody and not toolkit.elsewhere("runc") and toolkit.runtime_path and not _low_level(toolkit):
+        raise Consequence("toolkit.low-level-runtime")  # the same, found by NVIDIA's runtime too
     return {route: answer for route, answer in answers.items() if answer is not None}
+
+
+def _low_level(toolkit: Toolkit) -> str | None:
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        return toolkit.low_level("cri-handler")
+    return "not known"
 
 
 def _answer(route: str, plain: Outcome, toolkit: Toolkit, config: ContainerdConfig) -> Outcome | None:

@@ -20,7 +20,8 @@ from pytest_gpuready.model import (
     not_applicable,
     passed,
 )
-from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, same_socket
+from pytest_gpuready.views.daemons import same_socket
+from pytest_gpuready.views.flavours import DEFAULT_SOCKET
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies

@@ -26,7 +26,8 @@ from pytest_gpuready.model import (
 )
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
-from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, numbers
+from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, RUNTIME_ROUTES, numbers
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -332,8 +333,6 @@ def low_level_runtime(toolkit: Toolkit, containerd_live: ContainerdLive, mend: R
         found = toolkit.low_level(route)
         if found is not None:
             return passed(f"{found} (of {', '.join(names)})")
-        if "runc" in names and not toolkit.elsewhere("runc"):
-            raise Consequence("containerd.runc")
         config = toolkit.config_for(route)
         folders = ", ".join(toolkit.folders(route))
         return failed(
@@ -344,7 +343,10 @@ def low_level_runtime(toolkit: Toolkit, containerd_live: ContainerdLive, mend: R
             remedy=mend.toolkit.low_level(),
         )
 
-    return by_route(judge)
+    if not toolkit.elsewhere("runc") and not toolkit.runtime_path and not toolkit.elsewhere("crun"):
+        raise Consequence("containerd.runc")
+    # Where there is no runc at all, no route starts a container, whoever looks for it.
+    return by_route(judge, RUNTIME_ROUTES if toolkit.elsewhere("runc") else tuple(ROUTES))
 
 
 # The rest of the family registers itself here, after the checks above.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_gpuready.views import Views
-    from pytest_gpuready.views.containerd_live import Daemon
+    from pytest_gpuready.views.daemons import Daemon
     from pytest_gpuready.views.flavours import Flavour
 
 T = TypeVar("T")

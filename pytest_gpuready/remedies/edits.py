@@ -93,8 +93,12 @@ class Workshop:
 
     def prove(self, changes: Iterable[Change], goal: Callable[[Loaded], bool]) -> bool:
         """The edited files reach the goal, and nothing else that is loaded has changed."""
+        changes = list(changes)
         after = self.after(changes)
         if after is None or not after.loads or not goal(after):
+            return False
+        migrates = not (self.version or "").startswith("1.")
+        if migrates and any(_two_names(change.new) and not _two_names(self.text(change.path)) for change in changes):
             return False
         return self.before is None or not self.before.loads or not list(self._others(self.before, after))
 
@@ -133,6 +137,18 @@ class Workshop:
         new = change.new.decode("utf-8", "replace").splitlines(keepends=True)
         lines = difflib.unified_diff(old, new, f"a{change.path}", f"b{change.path}", n=2)
         return Edit(change.path, "".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+
+
+def _two_names(text: bytes | None) -> bool:
+    """Whether a file of version 1 has CRI's table by both its names.
+
+    Which of them counts then differs from one start of containerd 2.1.9 to the next (seen in 47 of 395); 1.x reads the
+    short one.
+    """
+    if text is None or re.search(rb"(?m)^\s*version\s*=\s*[2-9]", text):
+        return False
+    names = (rb"cri|\"cri\"|'cri'", rb"\"io\.containerd\.grpc\.v1\.cri\"|'io\.containerd\.grpc\.v1\.cri'")
+    return all(re.search(rb"(?m)^\s*\[plugins\.(?:" + name + rb")[.\]]", text) for name in names)
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,8 @@ from pytest_gpuready.live.image import full_reference, missing_tag
 from pytest_gpuready.model import Remedy
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd_service import known
-from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, ContainerdLive, same_socket
+from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, ContainerdLive
+from pytest_gpuready.views.daemons import same_socket
 from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:

@@ -108,6 +108,8 @@ class ContainerdConfig(View):
     @functools.cached_property
     def loaded(self) -> Loaded:
         """What this containerd would load. `Denied` or `Undetermined` where a file was not to be had."""
+        if self.live.config_unclear:
+            raise Undetermined(self.live.config_unclear)
         try:
             return load(self._files, self._version(self.views), self.path, explicit=self.live.config_explicit)
         except NotLooked as error:

@@ -7,10 +7,9 @@ import functools
 import posixpath
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.containerd.toml import TomlError, loads
 from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
 from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
@@ -18,8 +17,17 @@ from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SHORT, Request, run, script
 from pytest_gpuready.views import VIEWS, View
 from pytest_gpuready.views.ctr import version_tuple
+from pytest_gpuready.views.daemons import (
+    Daemon,
+    asked_only,
+    daemon_of,
+    is_path,
+    plain_socket,
+    same_socket,
+    why_silent,
+)
 from pytest_gpuready.views.fact_files import config_file
-from pytest_gpuready.views.flavours import DEFAULT_CONFIG, DEFAULT_SOCKET, EMBEDDED, STOCK, Flavour, flavour_of
+from pytest_gpuready.views.flavours import DEFAULT_CONFIG, DEFAULT_SOCKET, EMBEDDED, STOCK, Flavour
 from pytest_gpuready.views.platform import Platform, Process
 
 if TYPE_CHECKING:
@@ -31,14 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_CONFIG", "DEFAULT_SOCKET", "EMBEDDED", "STOCK", "ContainerdLive", "Daemon", "Flavour"]
 
-#: Containerds that belong to another engine: no kubelet and no `ctr` that the routes name talks to them.
-FOREIGN = ("/var/run/docker/", "/run/docker/")
 #: The PATH that systemd gives its services (systemd.exec(5)).
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-#: With these it is no daemon (ctd v2.1.9:cmd/containerd/command/main.go).
-_QUESTIONS = frozenset({"--version", "-v", "--help", "-h"})
-_COMMANDS = ("config", "publish", "oci-hook", "help")
 
 PATH_VERSION = run("containerd", "--version", limit=SHORT)
 
@@ -54,25 +56,6 @@ def api(socket: str) -> Request:
 def journal(unit: str) -> Request:
     """The last that a service said."""
     return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
-
-
-@dataclass(frozen=True)
-class Daemon:
-    """A running containerd: its process, flavour, main configuration file and socket.
-
-    `explicit`: the command line names the file, so the daemon refuses to start where it is missing.
-    """
-
-    process: Process
-    flavour: Flavour
-    config: str
-    explicit: bool
-    socket: str
-
-    @property
-    def foreign(self) -> bool:
-        """Docker's own, or some user's: not the node's."""
-        return self.config.startswith(FOREIGN) or bool(self.process.uid)
 
 
 class ContainerdLive(View):
@@ -104,32 +87,10 @@ class ContainerdLive(View):
     def every_daemon(self) -> list[Daemon]:
         """Every containerd that runs on the node, in no container."""
         return [
-            self._daemon(process)
+            daemon_of(process, self.facts)
             for process in self.views.get(Platform).processes
-            if process.comm == "containerd" and not _asked_only(process.args)
+            if process.comm == "containerd" and not asked_only(process.args)
         ]
-
-    def _daemon(self, process: Process) -> Daemon:
-        config, address = process.option("--config", "-c", "-config"), process.option("--address", "-a", "-address")
-        path = posixpath.normpath(config) if config else DEFAULT_CONFIG
-        flavour = flavour_of(path if config else None, _plain(address) if address else None)
-        socket = _plain(address) if address else self._socket_in(path) or flavour.socket
-        return Daemon(process, flavour, path, config is not None, socket)
-
-    def _socket_in(self, path: str) -> str | None:
-        """The socket that a main file sets: [grpc] up to version 3, a plugin's table from 4 on (containerd 2.3)."""
-        fact = self.facts.peek(config_file(path))
-        if fact is None or fact.state != "ok" or b"address" not in fact.data:
-            return None
-        try:
-            root = loads(fact.data).root
-        except TomlError:
-            return None
-        for table in (root.get("grpc"), _table(root.get("plugins")).get("io.containerd.server.v1.grpc")):
-            found = _table(table).get("address")
-            if isinstance(found, str) and found:
-                return found
-        return None
 
     @functools.cached_property
     def kubelet_socket(self) -> str | None:
@@ -137,12 +98,12 @@ class ContainerdLive(View):
         if "kubernetes" in VIEWS:
             with contextlib.suppress(Undetermined, NotApplicable, Denied):
                 endpoint = getattr(self.views.named("kubernetes"), "endpoint", None)
-                return _plain(endpoint) if endpoint else None
+                return plain_socket(endpoint) if endpoint else None
         for process in self.views.get(Platform).processes:
             if process.comm == "kubelet":
                 endpoint = process.option("--container-runtime-endpoint")
                 if endpoint:
-                    return _plain(endpoint)
+                    return plain_socket(endpoint)
         return None
 
     @functools.cached_property
@@ -182,28 +143,53 @@ class ContainerdLive(View):
     def socket(self) -> str:
         """The socket at which the daemon is asked."""
         if self.views.settings.socket:
-            return _plain(self.views.settings.socket)
+            return plain_socket(self.views.settings.socket)
         with contextlib.suppress(Undetermined, Denied):
             if self.selected is not None:
                 return self.selected.socket
             if self.kubelet_socket:
                 return self.kubelet_socket
-            return self.flavour.socket
+            return self.to_start.socket if self.to_start is not None else self.flavour.socket
         return DEFAULT_SOCKET
 
     @property
     def config_path(self) -> str:
         """The main configuration file of the daemon that is judged."""
         with contextlib.suppress(Undetermined, Denied):
-            return self.selected.config if self.selected is not None else self.flavour.config
+            daemon = self.selected or self.to_start
+            return daemon.config if daemon is not None else self.flavour.config
         return DEFAULT_CONFIG
 
     @property
     def config_explicit(self) -> bool:
         """Whether the command line names that file: a daemon refuses to start where it is missing."""
         with contextlib.suppress(Undetermined, Denied):
-            return self.selected is not None and self.selected.explicit
+            daemon = self.selected or self.to_start
+            return daemon is not None and daemon.explicit
         return False
+
+    @functools.cached_property
+    def to_start(self) -> Daemon | None:
+        """The daemon that is down, as its service would start it; None where one is judged, or no service tells."""
+        unit = self.unit
+        if self.selected is not None or unit is None or unit.active == "active":
+            return None
+        program = unit.command[0] if unit.command else ""
+        if posixpath.basename(program) != "containerd":
+            # Of k3s' own words, or a shell's, none is containerd's.
+            return None
+        exe = program if program.startswith("/") else None
+        daemon = daemon_of(Process(0, "containerd", exe, unit.command, None, None, uid=0), self.facts)
+        # A service's folder is / (systemd.exec(5): WorkingDirectory=), and containerd's own unit leaves it so.
+        return replace(daemon, config=posixpath.join("/", daemon.config))
+
+    @property
+    def config_unclear(self) -> str | None:
+        """In words, why it is not known which file a daemon that is down would read; None where it is."""
+        with contextlib.suppress(Undetermined, Denied):
+            if self.to_start is not None and "$" in self.to_start.config:
+                return f"{self.service}.service names its configuration by a variable: {one_line(self.config_path, 80)}"
+        return None
 
     @functools.cached_property
     def unit(self) -> Unit | None:
@@ -244,22 +230,25 @@ class ContainerdLive(View):
 
     @functools.cached_property
     def executable(self) -> str | None:
-        """The daemon's program on disk: of the running one, else the one that the name finds."""
+        """The daemon's program on disk: of the running one, else its service's, else the one that the name finds."""
         with contextlib.suppress(Undetermined, Denied):
             if self.selected is not None and self.selected.process.exe:
                 return self.selected.process.exe
+            if self.to_start is not None and self.to_start.process.exe:
+                return self.to_start.process.exe
         return self.views.get(Platform).program("containerd")
 
     @functools.cached_property
     def own_program(self) -> str | None:
         """The daemon's program where it is another than the name finds, and may be run to ask its version.
 
-        Only root's own process of our mount namespace: any user can call a program containerd.
+        Only root's own process of our mount namespace, or what a service starts: any user can call a program so.
         """
         platform = self.views.get(Platform)
-        if self.selected is None or self.executable in (None, platform.program("containerd")):
+        daemon = self.selected or self.to_start
+        if daemon is None or self.executable in (None, platform.program("containerd")):
             return None
-        process = self.selected.process
+        process = daemon.process
         ours = process.mntns is None or process.mntns == platform.mount_namespace
         return self.executable if process.uid == 0 and ours else None
 
@@ -272,7 +261,10 @@ class ContainerdLive(View):
         text = None
         if self.own_program is not None:
             text = self.facts.text(run(self.own_program, "--version"))
-        elif self.executable == self.views.get(Platform).program("containerd"):
+        if text is None and self.selected is None:
+            # A service may name a program that is gone.
+            text = self.facts.text(PATH_VERSION)
+        elif text is None and self.executable == self.views.get(Platform).program("containerd"):
             text = self.facts.text(PATH_VERSION)
         return (text or "").split()
 
@@ -379,48 +371,3 @@ class ContainerdLive(View):
     def started(self) -> float | None:
         """When it was started, seconds since 1970."""
         return self.selected.process.started if self.selected else None
-
-
-def why_silent(answer: LiveAnswer, socket: str) -> str:
-    """In words, why an answer is none."""
-    return {
-        "absent": f"{socket} is not there",
-        "denied": f"{socket}: permission denied",
-        "not-a-socket": f"{socket} is no socket",
-        "stale": f"nobody listens at {socket}",
-        "timeout": f"no answer at {socket} within the deadline",
-        "no-tool": "the node has neither curl with HTTP/2, python3 nor crictl",
-        "broken": answer.detail or f"the answer at {socket} makes no sense",
-    }.get(answer.state, answer.detail or "no answer")
-
-
-def _plain(endpoint: str) -> str:
-    """A socket's path without `unix://` or `unix:`."""
-    return endpoint.removeprefix("unix://").removeprefix("unix:")
-
-
-def _table(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _asked_only(args: tuple[str, ...]) -> bool:
-    """Whether it is no daemon but a question, such as our own `containerd --version` beside the list of processes.
-
-    One that has no arguments yet, not even its name, was begun that moment.
-    """
-    return not args or bool(_QUESTIONS & set(args[1:])) or args[1:2] in [(word,) for word in _COMMANDS]
-
-
-def is_path(socket: str) -> bool:
-    """A socket that can be asked: an absolute path."""
-    return socket.startswith("/") and "\0" not in socket
-
-
-def same_socket(left: str, right: str) -> bool:
-    """Whether two paths name one socket: /var/run is /run."""
-    return _under_run(left) == _under_run(right)
-
-
-def _under_run(path: str) -> str:
-    plain = posixpath.normpath(_plain(path))
-    return plain.removeprefix("/var") if plain.startswith("/var/run/") else plain

@@ -96,7 +96,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit's state, systemctl show's own words."""
+    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in."""
 
     id: str
     load: str
@@ -108,6 +108,7 @@ class Unit:
     file_state: str = ""
     needs_reload: bool = False
     condition: str = ""
+    command: tuple[str, ...] = ()
 
     @property
     def loaded(self) -> bool:
@@ -346,6 +347,7 @@ class Platform(View):
                     file_state=said.get("UnitFileState", ""),
                     needs_reload=said.get("NeedDaemonReload") == "yes",
                     condition=said.get("ConditionResult", ""),
+                    command=_command(block),
                 )
         return units
 
@@ -359,6 +361,15 @@ class Platform(View):
         """What sudo said when it refused; None if it was not used or worked."""
         fact = self.facts.peek(SUDO)
         return None if fact is None or fact.state == "ok" else fact.note or "sudo did not answer"
+
+
+def _command(block: str) -> tuple[str, ...]:
+    """The words of a unit's first ExecStart; printed without quotes (systemd:src/systemctl/systemctl-show.c).
+
+    ExecStart={ path=/usr/bin/containerd ; argv[]=/usr/bin/containerd -c /etc/c.toml ; ignore_errors=no ; … }
+    """
+    found = re.search(r"^ExecStart=\{.*? argv\[\]=(.*?) ; ignore_errors=", block, re.MULTILINE)
+    return tuple(found[1].split()) if found else ()
 
 
 def _os_release(text: str) -> dict[str, str]:

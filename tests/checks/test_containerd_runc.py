@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_gpuready.model import Settings
 from pytest_gpuready.routes import ROUTES
 from tests.support.containerd import healthy, loaded, says
 from tests.support.simnode import SimNode
@@ -17,17 +18,31 @@ def test_it_is_found_on_the_daemons_path_for_every_route() -> None:
         assert one(node(), "containerd.runc", route).found == "/usr/bin/runc"
 
 
-def test_without_it_no_route_is_ready_and_it_is_the_only_root() -> None:
-    outcome = one(node().remove("/usr/bin/runc"), "containerd.runc", "ctr-gpus")
+def without_toolkit() -> SimNode:
+    """A running containerd, and nothing of NVIDIA's toolkit nor runc."""
+    return debian(healthy(SimNode())).remove("/usr/bin/runc").remove("/usr/bin/nvidia-container-runtime")
+
+
+def test_without_it_no_route_is_ready_and_there_is_one_root() -> None:
+    """NVIDIA's runtime looks for it too: what it finds is the root, of the routes that are not through it as well."""
+    made = toolkit(debian(healthy(SimNode()))).remove("/usr/bin/runc")
+    report = made.judge(Settings(routes=("ctr-gpus", "cri-handler")))
+    assert report.findings["containerd.runc"].blocked_by == ("toolkit.low-level-runtime",)
+    for route in ("ctr-gpus", "cri-handler"):
+        assert "toolkit.low-level-runtime" in report.routes[route].roots
+        assert "containerd.runc" not in report.routes[route].roots
+
+
+def test_without_the_toolkit_it_is_a_root_of_its_own() -> None:
+    outcome = one(without_toolkit(), "containerd.runc", "ctr-gpus")
     assert outcome.status == "fail"
     assert outcome.remedy is not None
     assert outcome.remedy.commands == ("sudo apt-get update && sudo apt-get install -y runc",)
-    made = toolkit(debian(healthy(SimNode()))).remove("/usr/bin/runc")
-    assert made.judge().findings["toolkit.low-level-runtime"].blocked_by == ("containerd.runc",)
+    assert without_toolkit().judge().findings["toolkit.low-level-runtime"].blocked_by == ("containerd.runc",)
 
 
 def test_a_package_that_lost_its_file_is_installed_anew() -> None:
-    made = node().remove("/usr/bin/runc")
+    made = without_toolkit()
     text = "manager deb\npkg|deb|runc|1.1.5-1|installed|Debian\n"
     made.answer(("packages of the toolkit",), text)
     found = one(made, "containerd.runc", "ctr-gpus").remedy

@@ -142,6 +142,13 @@ def failures(log: str) -> dict[str, str]:
 def _serving(root: Path, log: str) -> Verdict:
     failed = failures(log)
     status = _call(root, "runtime.v1.RuntimeService/Status", b"\x08\x01")
+    # A CRI plugin that was loaded says "server is not initialized yet" until its services are up.
+    begun = any("loading plugin" in line and _CRI in line for line in log.splitlines()) and _CRI not in failed
+    for _ in range(100):
+        if status is not None or not begun:
+            break
+        time.sleep(0.05)
+        status = _call(root, "runtime.v1.RuntimeService/Status", b"\x08\x01")
     server = _call(root, "containerd.services.introspection.v1.Introspection/Server", b"")
     warned = frozenset(
         value[len(_ID) :]

@@ -122,6 +122,23 @@ def test_a_dead_daemon_with_broken_files_is_blocked_by_the_files(lab_node: Node)
     assert report.findings["containerd.running"].blocked_by == ("containerd.config-loads",), told(report)
 
 
+def test_a_dead_daemon_is_judged_by_the_file_that_a_drop_in_of_its_unit_names(lab_node: Node) -> None:
+    """As systemd itself prints ExecStart; the usual file is healthy, and the remedy is typed."""
+    site = "/etc/containerd-site.toml"
+    node = lab_node
+    node.put(site, node.run(f"cat {CONFIG}", check=True).stdout + "\nthis is no TOML\n")
+    text = f"[Service]\nExecStart=\nExecStart=/usr/bin/containerd --config {site}\n"
+    node.put("/etc/systemd/system/containerd.service.d/site.conf", text)
+    node.run("systemctl daemon-reload; systemctl restart containerd || true; systemctl stop containerd", check=True)
+    report = judged(node, routes=ROUTES)
+    found = counted(report)["containerd.config-loads"]
+    assert found.outcome.where is not None, told(report)
+    assert found.outcome.where.path == site
+    mend(node, found)
+    after = judged(node, routes=ROUTES)
+    assert after.verdict == "ready", told(after)
+
+
 def test_looking_once_is_one_login(healthy_node: Node) -> None:
     """The journal of sshd counts the logins of one judgement."""
     count = "journalctl -u ssh --no-pager -o cat | grep -c 'Accepted publickey' || true"

@@ -59,7 +59,7 @@ def others(served: dict[str, Any]) -> dict[str, Any]:
 
 
 KUBELET = """#!/bin/sh
-# Stands for a kubelet: a process of that name with its flags.
+# Stands for a kubelet: a process of that name with its flags. It tells no release.
 while :; do sleep 60; done
 """
 

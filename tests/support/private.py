@@ -98,6 +98,8 @@ show)
     if [ "$unit" = containerd.service ]; then
       printf 'LoadState=loaded\nUnitFileState=enabled\nNeedDaemonReload=no\nConditionResult=yes\n'
       printf 'FragmentPath=/lib/systemd/system/containerd.service\n'
+      line="/usr/bin/containerd $(cat /etc/containerd.args 2>/dev/null)"
+      printf 'ExecStart={ path=/usr/bin/containerd ; argv[]=%s ; ignore_errors=no ; pid=0 }\n' "$line"
       if alive; then
         printf 'ActiveState=active\nSubState=running\nResult=success\nMainPID=%s\n' "$(cat /run/containerd.pid)"
       else printf 'ActiveState=failed\nSubState=failed\nResult=exit-code\nMainPID=0\n'; fi
