@@ -127,6 +127,8 @@ def test_nvml_agrees_with_nvidia_smi_and_tells_its_errors_apart(lab_node: Node, 
     base.run("gcc", "-static-libgcc", "-o", tmp_path / "probe", tmp_path / "probe.c")
     lab_node.put("/usr/local/bin/probe", (tmp_path / "probe").read_bytes(), 0o755)
     assert lab_node.run("probe").stdout == "0 2\n" + lab_node.run("nvidia-smi -L").stdout
+    # It would make the spec anew after an update, and load the module for it.
+    lab_node.run("systemctl stop nvidia-cdi-refresh.path nvidia-cdi-refresh.service", check=True)
     lab_node.run(f"{hardware.DRIVER} install 590.10", check=True)
     assert lab_node.run("probe").stdout == "18 0\n"
     lab_node.run("rmmod nvidia", check=True)
