@@ -266,6 +266,15 @@ FAULTS = (
         fast=True,
     ),
     Fault(
+        "runc-missing-and-crun-there",
+        "runc is gone; NVIDIA's runtime is content with crun (runc under that name), ctr looks for runc.",
+        "cp $(command -v runc) /usr/bin/crun; rm -f /usr/bin/runc /usr/sbin/runc /sbin/runc",
+        ("containerd.runc",),
+        spares=("cri-handler",),
+        says="runc is not in",
+        generations=NEWEST,
+    ),
+    Fault(
         "runc-removed",
         "The package runc was removed by force.",
         "dpkg --force-depends -r runc",
