@@ -68,6 +68,8 @@ def test_ctrl_c_is_2_with_what_was_found_so_far(run: Pytest, nodes: Nodes, more:
         text=True,
         env=environment,
         start_new_session=True,
+        # Whoever starts the tests in the background of a script hands down a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         while not (pids.exists() and pids.read_text().endswith("\n")) and process.poll() is None:
             time.sleep(0.05)

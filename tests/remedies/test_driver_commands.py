@@ -14,6 +14,7 @@ from tests.support.toolkit import containerd, debian, toolkit, views
 
 LOG = "sudo dmesg | grep -E 'NVRM|Xid' | tail -n 20"
 KERNEL = d.KERNEL
+LOAD = ("sudo modprobe nvidia", "sudo nvidia-modprobe -c=0 -c=255", "sudo nvidia-modprobe -u -c=0 -c=1")
 LIST = ("sudo apt-get update && sudo apt-get install -y ubuntu-drivers-common linux-headers-" + KERNEL,)
 
 
@@ -70,7 +71,7 @@ def test_the_libraries_are_installed_by_these_commands(name: str, commands: tupl
 def test_a_module_is_built_with_the_kernels_headers(name: str, headers: str | None) -> None:
     made = node(name).folder(f"/var/lib/dkms/nvidia/{d.VERSION}/source")
     d.on_disk(made, kernels=[], headers=False)
-    build = (f"sudo dkms autoinstall -k {KERNEL}", "sudo modprobe nvidia")
+    build = (f"sudo dkms autoinstall -k {KERNEL}", *LOAD)
     assert parts(made)[0].build().commands == ((headers, *build) if headers else build)
     d.on_disk(made, kernels=[], headers=True)
     assert parts(made)[0].build().commands == build
@@ -90,14 +91,21 @@ def test_a_module_that_is_packaged_per_kernel_is_there_after_a_reboot_into_that_
      ("suse", ("sudo dracut --force",)), ("alpine", ())],
 )  # fmt: skip
 def test_what_modprobe_is_told_goes_into_the_ramdisk(name: str, ramdisk: tuple[str, ...]) -> None:
-    driver = parts(node(name))[0]
-    assert driver.allow("/x", 3, "blacklist nvidia").commands == (
-        "sudo sed -i '3s/^/# /' /x", *ramdisk, "sudo modprobe nvidia",
-    )  # fmt: skip
+    made = node(name)
+    if ramdisk:
+        made.program(f"/usr/sbin/{ramdisk[0].split()[1]}")
+    driver = parts(made)[0]
+    assert driver.allow("/x", 3, "blacklist nvidia").commands == ("sudo sed -i '3s/^/# /' /x", *ramdisk, *LOAD)
     nouveau = driver.nouveau("nouveau")
     assert nouveau.commands[1:] == (*ramdisk, "sudo reboot")
     assert nouveau.edits[0].diff.endswith("+blacklist nouveau\n+options nouveau modeset=0\n")
     assert nouveau.edits[0].path == "/etc/modprobe.d/blacklist-nouveau.conf"
+
+
+def test_a_machine_without_a_ramdisk_makes_none() -> None:
+    """Many virtual ones: none of the programs is there."""
+    commands = parts(node("ubuntu"))[0].allow("/x", 3, "blacklist nvidia").commands
+    assert commands == ("sudo sed -i '3s/^/# /' /x", *LOAD)
 
 
 def test_what_changes_a_line_shows_the_change() -> None:
@@ -109,7 +117,7 @@ def test_the_short_ones() -> None:
     driver, gpus = parts(node())
     gpu = [Gpu(0, bus_id="0000:00:06.0"), Gpu(2)]
     assert driver.no_gpu().commands == ("lspci -nn -d 10de:",)
-    assert driver.load().commands == ("sudo modprobe nvidia", "sudo dmesg | tail -n 20")
+    assert driver.load().commands == (*LOAD, "sudo dmesg | tail -n 20")
     assert driver.allow_on_cmdline(["nvidia"]).commands == ("sudo reboot",)
     assert driver.sign(None).commands == ("mokutil --sb-state",)
     assert driver.ldconfig().commands == ("sudo ldconfig",)
