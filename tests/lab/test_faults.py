@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 def _parameters() -> list[object]:
-    """Each fault with each generation; in CI the fast ones, on one generation each in turn."""
+    """Each fault with each generation; for every change half of the fast ones, on one generation each in turn."""
     parameters: list[object] = []
-    for number, (fault, generation) in enumerate(sorted(cases(), key=lambda case: case[1])):
-        fast = fault.fast and generation == fault.generations[number % len(fault.generations)]
+    names = list(dict.fromkeys(fault.name for fault, _ in cases() if fault.fast))
+    for fault, generation in sorted(cases(), key=lambda case: case[1]):
+        number = names.index(fault.name) if fault.fast else 0
+        fast = fault.fast and number % 2 == 0 and generation == fault.generations[number // 2 % len(fault.generations)]
         marks = () if fast else (pytest.mark.slow,)
         parameters.append(pytest.param(fault, generation, id=f"{fault.name}-{generation}", marks=marks))
     return parameters

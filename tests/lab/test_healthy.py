@@ -57,8 +57,7 @@ class Looked:
         return judged(self.node, spec=spec, settings=settings, sudo=kind.user != "root", ssh_config=ssh_config)
 
 
-_FINDINGS = ("drop-in", "in-both", "only-nvidia", "config-version-2", "rke2", "several-daemons", "kubeadm",
-             "toolkit-before-1.18", "operator-cdi", "cdi-only", "mig")  # fmt: skip
+_FINDINGS = ("drop-in", "only-nvidia", "rke2", "kubeadm", "cdi-only", "mig")
 _CALLS = ("operator-driver", "no-curl", "busybox", "sudo", "fedora")
 QUICK = {**dict.fromkeys(_FINDINGS, False), **dict.fromkeys(_CALLS, True)}
 """Kinds that are looked at for every change, unlike one another; and whether under strace too."""
