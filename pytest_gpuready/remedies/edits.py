@@ -11,7 +11,7 @@ import difflib
 import errno
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.model import Loaded
 
+#: What is put behind the name of a file that is put aside.
+ASIDE = ".disabled"
 #: What may go wrong when a file is read that was not gathered, is not there, or cannot be read.
 _UNREAD = (NotLooked, Undetermined, Denied, OSError)
 
@@ -77,6 +79,10 @@ class Workshop:
     before: Loaded | None
     #: What a key must look like to be allowed to change, besides what the goal is about.
     allowed: Callable[[str], bool]
+    #: What was loaded from edited files, by what they hold: a proposal is tried for one goal after the other.
+    _loaded: dict[frozenset[tuple[str, bytes | None]], Loaded | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def after(self, changes: Iterable[Change]) -> Loaded | None:
         """What would be loaded from the edited files; None where they name a file that was not gathered."""
@@ -84,10 +90,15 @@ class Workshop:
         for change in changes:
             changed[change.path] = change.new
             if change.new is None:
-                changed[f"{change.path}.disabled"] = self.text(change.path)
-        overlay = Overlay(self.files, changed)
+                changed[f"{change.path}{ASIDE}"] = self.text(change.path)
+        key = frozenset(changed.items())
+        if key not in self._loaded:
+            self._loaded[key] = self._load(changed)
+        return self._loaded[key]
+
+    def _load(self, changed: dict[str, bytes | None]) -> Loaded | None:
         try:
-            return load(overlay, self.version, self.path, explicit=self.explicit)
+            return load(Overlay(self.files, changed), self.version, self.path, explicit=self.explicit)
         except _UNREAD:
             return None
 
@@ -103,7 +114,7 @@ class Workshop:
         return self.before is None or not self.before.loads or not list(self._others(self.before, after))
 
     def _others(self, before: Loaded, after: Loaded) -> Iterator[str]:
-        left, right = dict(flat(before.effective)), dict(flat(after.effective))
+        left, right = dict(_flat(before.effective)), dict(_flat(after.effective))
         for key in sorted({*left, *right}):
             if _weight(key, left.get(key)) != _weight(key, right.get(key)) and not self.allowed(key):
                 yield key
@@ -132,7 +143,7 @@ class Workshop:
     def edit(self, change: Change) -> Edit:
         """The change as a unified diff; a renamed file is not shown."""
         if change.new is None:
-            return Edit(change.path, f"--- a{change.path}\n+++ b{change.path}.disabled\n")
+            return Edit(change.path, f"--- a{change.path}\n+++ b{change.path}{ASIDE}\n")
         old = (self.text(change.path) or b"").decode("utf-8", "replace").splitlines(keepends=True)
         new = change.new.decode("utf-8", "replace").splitlines(keepends=True)
         lines = difflib.unified_diff(old, new, f"a{change.path}", f"b{change.path}", n=2)
@@ -151,11 +162,11 @@ def _two_names(text: bytes | None) -> bool:
     return all(re.search(rb"(?m)^\s*\[plugins\.(?:" + name + rb")[.\]]", text) for name in names)
 
 
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Leaf settings by dotted key; an empty table is no setting."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from flat(item, f"{path}.{key}" if path else str(key))
+            yield from _flat(item, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_gpuready.remedies.edits import Change, comment_out, on_line, set_value, table_end
+from pytest_gpuready.remedies.edits import ASIDE, Change, comment_out, on_line, set_value, table_end
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _VERSION = re.compile(r"\s*[\"']?version[\"']?\s*=")
 
 def aside(path: str) -> Change:
     """Put a file out of the sight of imports; its content is kept."""
-    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}.disabled')}")
+    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}{ASIDE}')}")
 
 
 def alive(after: Loaded) -> bool:

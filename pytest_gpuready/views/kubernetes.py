@@ -19,6 +19,7 @@ from pytest_gpuready.node.facts import file, files, glob, script, stat
 from pytest_gpuready.node.kubeapi import RUNTIME_CLASSES, node_request
 from pytest_gpuready.views import View
 from pytest_gpuready.views.cluster import Cluster, handlers
+from pytest_gpuready.views.daemons import plain_socket
 from pytest_gpuready.views.kubelet_files import Setting, documents, in_args, in_env, line_of, mapping
 from pytest_gpuready.views.platform import Platform, Process
 
@@ -250,8 +251,7 @@ class Kubernetes(View):
         found = self.setting("container-runtime-endpoint", "containerRuntimeEndpoint")
         if found is None:
             return Setting("/run/k3s/containerd/containerd.sock", "k3s' default") if self.is_k3s else None
-        path = found.value.removeprefix("unix://").removeprefix("unix:")
-        return Setting(path, found.source, found.where)
+        return Setting(plain_socket(found.value), found.source, found.where)
 
     @property
     def endpoint(self) -> str | None:

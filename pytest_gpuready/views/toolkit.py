@@ -324,10 +324,7 @@ class Toolkit(View):
 
     def config_for(self, route: str) -> Config:
         """The configuration that a route's runtime reads."""
-        path = self.config_path_for(route)
-        if path not in self._configs:
-            self._configs[path] = self._config(path)
-        return self._configs[path]
+        return self._config(self.config_path_for(route))
 
     @property
     def config_path(self) -> str:
@@ -340,6 +337,11 @@ class Toolkit(View):
         return self.config_for("cri-handler")
 
     def _config(self, path: str) -> Config:
+        if path not in self._configs:
+            self._configs[path] = self._read_config(path)
+        return self._configs[path]
+
+    def _read_config(self, path: str) -> Config:
         fact = self.facts.fact(file(path))
         if fact.state == "absent":
             return Config(path, None)
