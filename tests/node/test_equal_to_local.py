@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,15 +75,25 @@ def compare(node: NodeSpec, options: Options | None = None) -> None:
     assert len(checks) > 50
 
 
+@pytest.fixture
+def as_logged_in(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process's PATH is the one that a login gets: bash reads ~/.bashrc under sshd, and reports show the PATH."""
+    command = ["ssh", "-F", str(sshd.config), sshd.alias, 'printf %s "$PATH"']
+    monkeypatch.setenv("PATH", subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.usefixtures("as_logged_in")
 def test_real_ssh(sshd: Sshd) -> None:
     compare(parse(sshd.spec), Options(ssh_config=str(sshd.config)))
 
 
+@pytest.mark.usefixtures("as_logged_in")
 def test_real_paramiko(sshd: Sshd) -> None:
     pytest.importorskip("paramiko")
     compare(parse(f"paramiko://{sshd.alias}"), Options(ssh_config=str(sshd.config)))
 
 
+@pytest.mark.usefixtures("as_logged_in")
 def test_real_ansible_inventory(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (
         shutil.which("ansible-inventory") or shutil.which("ansible-inventory", path=str(Path(sys.executable).parent))
