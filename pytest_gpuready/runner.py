@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuready.model import Settings
     from pytest_gpuready.node.facts import Request
+    from pytest_gpuready.node.fleet import Engine, Login
     from pytest_gpuready.node.hosts import NodeSpec
 
 
@@ -60,8 +61,10 @@ class Runner:
     done: Callable[[NodeReport], None] | None = None
     #: Connections that were begun before, by label; what is used is taken out.
     begun: dict[str, Shell] = field(default_factory=dict)
+    #: What asks the nodes that it takes in the place of a shell of each; None: threads do all.
+    engine: Engine | None = None
     _reports: dict[str, NodeReport] = field(default_factory=dict)
-    _shells: set[Shell] = field(default_factory=set)
+    _shells: set[Shell | Login] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _started: datetime | None = None
@@ -72,7 +75,8 @@ class Runner:
         """Ask and judge every node. Ctrl-C ends at once: what was not finished is `incomplete` in `result()`."""
         self._started = datetime.now(timezone.utc)
         self._clock = time.monotonic()
-        pool = ThreadPoolExecutor(max_workers=self.jobs or default_jobs(), thread_name_prefix="gpuready")
+        jobs = max(self.jobs or default_jobs(), self.engine.at_once if self.engine is not None else 0)
+        pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="gpuready")
         futures: dict[Future[NodeReport], NodeSpec] = {}
         try:
             for node in self.nodes:
@@ -91,6 +95,8 @@ class Runner:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            if self.engine is not None:
+                self.engine.stop()
             self._duration = time.monotonic() - self._clock
         return self.result()
 
@@ -112,6 +118,8 @@ class Runner:
             shells = list(self._shells)
         for shell in shells:
             shell.kill()
+        if self.engine is not None:
+            self.engine.stop()
 
     def result(self) -> Run:
         """The run as far as it came: every node asked for, in that order."""
@@ -157,7 +165,7 @@ class Runner:
             except SnapshotError as error:
                 facts = Facts(node.label, [(REACH, Fact("cut", note=str(error)))])
             return Facts(node.label, facts)
-        shell = self.begun.pop(node.label, None) or Shell(node, self.options)
+        shell = self.begun.pop(node.label, None) or self._login(node)
         with self._lock:
             stopped = self._stopped.is_set()
             self._shells.add(shell)
@@ -180,13 +188,17 @@ class Runner:
             self._save(facts)
         return facts
 
+    def _login(self, node: NodeSpec) -> Shell | Login:
+        engine = self.engine
+        return engine.login(node) if engine is not None and engine.takes(node) else Shell(node, self.options)
+
     def _ask_api(self, facts: Facts, left: float) -> None:
         """What the cluster's API says of the node, asked from here with the user's kubeconfig, if one is named."""
         if self.settings.kubeconfig:
             requests = Kubernetes.api_requests(Views(facts, self.settings))
             kubeapi.gather(facts, requests, self.settings.kubeconfig, max(left, 1.0))
 
-    def _run_containers(self, shell: Shell, facts: Facts) -> None:
+    def _run_containers(self, shell: Shell | Login, facts: Facts) -> None:
         """Run what the checks so far found nothing against; in the same login, with a deadline of its own."""
         from pytest_gpuready.live import plan, script  # noqa: PLC0415 - only for live runs
 

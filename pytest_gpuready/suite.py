@@ -205,6 +205,7 @@ class SuitePlugin:
             notes=list(self.asked.notes),
             done=self._progress(),
             begun=self.config.stash.get(EARLY, {}),
+            engine=self.asked.engine,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a user's `-W error` is about the user's code
