@@ -1,13 +1,13 @@
 r"""ClusterShell as a program of its own: a Task whose orders come by standard input and whose answers go to its output.
 
 Started by its path with one JSON argument. Stands alone: nothing of the package is imported. It is a process and no
-thread since a Task forks in Python, and unpickles; ended with all it started by ending
-its session. What goes wrong as a whole is one line on standard error, and status 1.
+thread since a Task forks in Python, and unpickles; ended with all it started by ending its session. What goes wrong as
+a whole is one line on standard error, and status 1.
 
 Its argument is {"options", "fanout", "routes", "most"}: words of ssh, logins at once, what `fleet_lookup` prints, and
-bytes that a node may send. A line of its input is a round, {"id", "nodes", "command", "script", "end", "timeout"}; each of its
-nodes is answered once, by {"id", "node", "out", "err" (base64), "rc", "why", "gateway", "spent"}. `why` is empty, or
-timeout, flood, gateway, name.
+bytes that a node may send. A line of its input is a round, {"id", "nodes", "command", "script", "end", "timeout"};
+each of its nodes is answered once, by {"id", "node", "out", "err" (base64), "rc", "why", "gateway", "spent"}. `why` is
+empty, or timeout, flood, gateway, name.
 
 Written against ClusterShell 1.10.1 (a gateway's may be older, 1.9.3 was tried). What is not in its documented interface
 is named where it is used.

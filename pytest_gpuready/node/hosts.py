@@ -150,14 +150,18 @@ def _set(terms: str, spec: str) -> list[str]:
 
 def _term(term: str, spec: str) -> list[str]:
     if not re.fullmatch(r"@?[^@\s]+", term):
-        raise SpecError(f"{_shown(spec)}: {term!r} is no set and no group" if term else f"{_shown(spec)} lacks a set")
+        raise SpecError(
+            f"{_shown(spec)}: {clean(term)!r} is no set and no group" if term else f"{_shown(spec)} lacks a set"
+        )
     names = _expand(term, spec, strict=True)
     if "@" not in term and "*" not in term:
         if ":" in term:
-            raise SpecError(f"{_shown(spec)}: {term!r} is no set of names; a port follows the last one")
+            raise SpecError(f"{_shown(spec)}: {clean(term)!r} is no set of names; a port follows the last one")
         return names
     members: list[str] = []
     for name in names:
+        if not re.fullmatch(r"@?[A-Za-z0-9_.:/*+=~-]+", name, re.ASCII):
+            raise SpecError(f"{_shown(spec)}: {clean(name)!r} is no name of a group")
         if name not in _KNOWN:
             _KNOWN[name] = _ask_clustershell(name)
         known = _KNOWN[name]
