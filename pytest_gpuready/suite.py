@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,9 +18,11 @@ from pytest_gpuready import own_checks
 from pytest_gpuready.asked import Asked, command, read
 from pytest_gpuready.collection import SHOWN, CheckItem, make_suite, mishap, misspelt, order
 from pytest_gpuready.early import EARLY
+from pytest_gpuready.interrupts import Interrupts
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.snapshot import write
 from pytest_gpuready.plugin import STDOUT, split_args
+from pytest_gpuready.progress import OnTerminal, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -203,13 +206,20 @@ class SuitePlugin:
             save=self.asked.save,
             command=command(self.config.invocation_params.args),
             notes=list(self.asked.notes),
-            done=self._progress(),
+            progress=self._progress(),
             begun=self.config.stash.get(EARLY, {}),
         )
+        if runner.progress is not None:
+            runner.progress.begin(runner.in_flight)
+        interrupts = Interrupts(self._say)
+        # After an interrupt they stay until everything is written.
+        self.config.add_cleanup(interrupts.forget)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a user's `-W error` is about the user's code
             try:
+                interrupts.watch()
                 self.run = runner.run()
+                interrupts.forget()
             except KeyboardInterrupt:
                 self.run = self._or_trouble(runner.result)
                 raise
@@ -229,24 +239,23 @@ class SuitePlugin:
             self.troubles.append(mishap(error))
             return None
 
-    def _progress(self) -> Callable[[NodeReport], None] | None:
-        """Says how far the asking has come: on a terminal as it goes, else one line."""
+    def _progress(self) -> Progress | None:
+        """Says how far the asking has come: on a terminal as it goes, in a log now and then."""
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         total = len(self.nodes)
         if reporter is None or total == 1 or self.config.option.verbose < 0:
             return None
-        if not reporter.isatty:
-            reporter.write_line(f"gpuready: asking {total} nodes")
-            return None
-        answered: list[str] = []
+        if reporter.isatty:
+            return OnTerminal(
+                total, lambda text: reporter.write(text, flush=True), lambda: shutil.get_terminal_size().columns
+            )
+        return Progress(total, lambda text: reporter.write(f"{text}\n", flush=True))
 
-        def done(report: NodeReport) -> None:
-            answered.append(report.node)
-            reporter.rewrite(f"gpuready: {len(answered)} of {total} nodes done", erase=True)
-            if len(answered) == total:
-                reporter.write_line("")
-
-        return done
+    def _say(self, sentence: str) -> None:
+        """A sentence from within a signal's handler; not said where it came in the middle of a write."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        with contextlib.suppress(RuntimeError, OSError, AttributeError):
+            reporter.write(f"\n{sentence}\n", flush=True)
 
     def report_on(self, label: str, options: Options) -> NodeReport | None:
         """What this run found on a node, if it asked the same node in the same way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -157,13 +158,37 @@ class TestSaving:
 
 
 def test_nodes_at_once_leave_room_for_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    """As many as the hard limit allows, which a run raises its own to; and a number that somebody names is bounded."""
+    for cores, hard, jobs in (
+        (64, 256, 14),
+        (64, 1 << 20, 512),
+        (2, 1 << 20, 256),
+        (64, 32, 1),
+        (64, resource.RLIM_INFINITY, 512),
+    ):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr("resource.getrlimit", lambda _, hard=hard: (min(hard, 32), hard))
+        assert default_jobs() == jobs
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
-    assert default_jobs() == 24
-    monkeypatch.setattr("resource.getrlimit", lambda _: (1 << 20, 1 << 20))
-    assert default_jobs() == 128
-    monkeypatch.setattr("resource.getrlimit", lambda _: (32, 32))
-    assert default_jobs() == 1
+    many = [NodeSpec("local://", f"local-{number}", "local") for number in range(1000)]
+    assert a_run(*many, jobs=900).in_flight == 14
+    assert a_run(*many[:5]).in_flight == 5
+    assert a_run(*many, jobs=7).in_flight == 7
+
+
+def test_the_limit_of_open_files_is_raised_for_the_run_alone() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2048:
+        pytest.skip(f"the hard limit of open files is {before[1]}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with module.open_files(50):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 50 * module.PER_NODE + module.OTHERS
+        with module.open_files(1):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 512
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_one_login_per_node_and_run(sshd: Sshd) -> None:
