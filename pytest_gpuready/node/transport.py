@@ -57,12 +57,16 @@ class Options:
 
 @dataclass
 class Reply:
-    """What a round brought: the bytes so far, whether it ended, and if not, why in one sentence."""
+    """What a round brought: the bytes so far, whether it ended, and if not, why in one sentence.
+
+    `endless`: it was cut because it brought too much.
+    """
 
     output: bytes = b""
     complete: bool = False
     trouble: str = ""
     timed_out: bool = False
+    endless: bool = False
 
 
 class Transport(Protocol):
@@ -306,10 +310,9 @@ class Shell:
                     self.logins.leave(self, greeted=True)
                 reply.complete = chunks.find(end, max(0, searched - len(end))) >= 0
                 searched = len(chunks)
-                if searched > OUTPUT_LIMIT:
-                    reply.trouble = reply.trouble or f"more than {OUTPUT_LIMIT // 1024 // 1024} MiB of output"
-                elif self.memory.too_much(searched):
-                    reply.trouble = reply.trouble or "more output than all nodes together may send"
+                if searched > OUTPUT_LIMIT or self.memory.too_much(searched):
+                    reply.endless = not reply.complete
+                    reply.trouble = reply.trouble or f"output without end, cut at {searched / 1e6:.0f} MB"
         reply.output = bytes(chunks)
         if not reply.complete:
             self._finish(process, reply)
