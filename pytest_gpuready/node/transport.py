@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.node.hosts import NodeSpec
 
 #: Most that one round may print, in bytes; beyond it the connection is cut. `memory` bounds all nodes together.
-OUTPUT_LIMIT = 64 * 1024 * 1024
+OUTPUT_LIMIT = 32 * 1024 * 1024
 
 #: Seconds for a connection to be made.
 CONNECT_TIMEOUT = 10

@@ -124,7 +124,7 @@ def specs(server: Sshd, nobody_home: str, black_hole: int, closing: int) -> dict
         "nologin": add("nologin", user=nobody_home),
         "no-shell": add("no-shell", setup=rc(server, "no-shell", "echo 'Router>'; exit 0\n")),
         "hung": add("hung", setup=rc(server, "hung", "echo 'waiting for /home'; sleep 60\n")),
-        "endless": add("endless", setup=rc(server, "endless", "while :; do echo still mounting; done\n")),
+        "endless": add("endless", setup=rc(server, "endless", "yes still mounting\n")),
         "closing": add("closing", f"Port {closing}"),
         "cut": add("cut", setup=rc(server, "cut", cut(server))),
         "banner": add("banner", setup=rc(server, "banner", BANNER)),
