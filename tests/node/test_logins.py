@@ -14,7 +14,7 @@ from pytest_gpuready.node import logins
 from pytest_gpuready.node.facts import REACH, Facts, run
 from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import parse
-from pytest_gpuready.node.logins import LEAST, TURN, Logins, pause, turned_away
+from pytest_gpuready.node.logins import LEAST, Logins, pause, turned_away
 from pytest_gpuready.node.transport import Options, Shell
 from tests.support.sshd import free_port, serving
 
@@ -96,13 +96,18 @@ class TestTurns:
         assert turns.enter("c", time.monotonic() + 0.1)
         turns.leave("nobody", refused=True)
 
-    def test_a_login_that_waits_for_the_network_holds_no_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A black hole never greets; it is in flight all the same."""
-        monkeypatch.setattr(logins, "TURN", 0.2)
-        turns = Logins(1)
-        assert TURN > 0.2
-        assert turns.enter("black hole")
-        assert turns.enter("next", time.monotonic() + 2)
+    @pytest.mark.parametrize("width", [4.0, 1.0], ids=["wide", "narrow"])
+    def test_a_login_that_waits_for_the_network_holds_no_turn(
+        self, monkeypatch: pytest.MonkeyPatch, width: float
+    ) -> None:
+        """A black hole never greets; it is in flight all the same. Where logins were turned away it counts for longer."""
+        monkeypatch.setattr(logins, "NARROW_TURN", 1.5)
+        turns = Logins(4)
+        turns.width = width
+        names = [f"hole{number}" for number in range(int(width))]
+        assert all(turns.enter(name) for name in names)
+        assert turns.enter("next", time.monotonic() + 1) is (width == 4)
+        assert turns.enter("another", time.monotonic() + 5)
 
     def test_fewer_begin_when_several_are_turned_away_and_more_again_when_they_are_not(self) -> None:
         turns = Logins(8)
@@ -195,23 +200,29 @@ def closing() -> Iterator[tuple[int, list[float]]]:
         thread.join(5)
 
 
-def one(port: int, timeout: float) -> tuple[str, str, float]:
+def one(port: int, timeout: float, scheme: str = "ssh") -> tuple[str, str, float]:
     """A node's first fact, and the seconds it took."""
     begun = time.monotonic()
-    with Shell(parse(f"ssh://127.0.0.1:{port}"), Options(ssh_config="/dev/null")) as shell:
+    with Shell(parse(f"{scheme}://127.0.0.1:{port}"), Options(ssh_config="/dev/null")) as shell:
         fact = gather(shell, "n", lambda _: [ECHO], timeout).peek(REACH)
     assert fact is not None
     return fact.state, fact.note, time.monotonic() - begun
 
 
-def test_a_port_that_closes_every_connection_is_told_within_the_deadline(closing: tuple[int, list[float]]) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [("ssh", "kex_exchange_identification"), ("paramiko", "Error reading SSH protocol banner")],
+)
+def test_a_port_that_closes_every_connection_is_told_within_the_deadline(
+    closing: tuple[int, list[float]], scheme: str, words: str
+) -> None:
     port, times = closing
-    state, note, seconds = one(port, 6)
+    state, note, seconds = one(port, 8, scheme)
     assert state == "cut"
-    assert "kex_exchange_identification" in note
+    assert words in note
     assert f"(turned away {len(times)} times before a login began)" in note
     assert len(times) > 1
-    assert seconds < 6.5
+    assert seconds < 8.5
 
 
 def test_a_refused_port_is_told_at_once() -> None:
