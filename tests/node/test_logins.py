@@ -100,7 +100,7 @@ class TestTurns:
     def test_a_login_that_waits_for_the_network_holds_no_turn(
         self, monkeypatch: pytest.MonkeyPatch, width: float
     ) -> None:
-        """A black hole never greets; it is in flight all the same. Where logins were turned away it counts for longer."""
+        """A black hole never greets. Where logins were turned away it counts for longer."""
         monkeypatch.setattr(logins, "NARROW_TURN", 1.5)
         turns = Logins(4)
         turns.width = width
