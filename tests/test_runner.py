@@ -15,6 +15,7 @@ from pytest_gpuready.judge import judge_views as judge_really
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.hosts import NodeSpec, parse
+from pytest_gpuready.node.memory import Memory
 from pytest_gpuready.node.snapshot import dumps, read
 from pytest_gpuready.node.transport import Options, Shell
 from pytest_gpuready.runner import Runner, default_jobs
@@ -88,6 +89,38 @@ def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch
     good, bad = a_run(*nodes).run().nodes
     assert good.reached
     assert (bad.verdict, bad.reason) == ("incomplete", "pytest-gpuready itself failed: RuntimeError: a fault of ours")
+
+
+def test_a_thread_that_ends_in_any_way_costs_one_node_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it not told, the run would wait for that node for ever."""
+
+    def leave(*_: object) -> Facts:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(module, "gather", leave)
+    local, good = a_run(parse("local://"), saved(tmp_path, "good")).run().nodes
+    assert (local.verdict, local.reason) == ("incomplete", "pytest-gpuready itself failed: SystemExit: 3")
+    assert good.reached
+
+
+def test_nodes_that_send_without_end_take_no_memory_from_the_others(sshd: Sshd) -> None:
+    """Three at once, of which together no more than 6 MB are held."""
+    setup = sshd.folder / "endless"
+    setup.write_text("yes still mounting\n")
+    setup.chmod(0o644)
+    names = [sshd.add_alias(f"endless{number}", setup=str(setup)) for number in range(3)]
+    nodes = [*(parse(f"ssh://{name}") for name in names), parse(sshd.spec)]
+    memory = Memory(total=6 << 20, share=1 << 20)
+    options = Options(ssh_config=str(sshd.config))
+    *endless, healthy = a_run(*nodes, options=options, timeout=120, memory=memory).run().nodes
+    for report in endless:
+        assert report.verdict == "unreachable"
+        assert (report.reason or "").startswith("output without end, cut at ")
+        assert report.duration < 100
+    assert healthy.reached
+    assert 0 < memory.held < 6 << 20
 
 
 def test_an_interrupted_run_ends_at_once_and_says_what_is_missing(
