@@ -184,7 +184,7 @@ def sentence(result: Result) -> None:
     [
         "pytest_gpuready.runner.Runner.run",
         "pytest_gpuready.runner.Runner.result",
-        "pytest_gpuready.shown.shown",
+        "pytest_gpuready.suite.shown",
         "pytest_gpuready.report.json.dumps",
         "pytest_gpuready.report.terminal.lines",
         "pytest_gpuready.own_checks.add",
