@@ -23,6 +23,7 @@ from pytest_gpuready.plugin import INI, STDIN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_gpuready.node.fleet import Engine
     from pytest_gpuready.node.transport import Options
 
 #: Longest deadline that is taken, in seconds.
@@ -38,6 +39,7 @@ class Asked:
     options: Options
     timeout: float
     jobs: int
+    engine: Engine | None
     save: Path | None
     json: str | None
     markdown: str | None
@@ -65,6 +67,7 @@ def read(config: pytest.Config) -> Asked:
         options=options(config),
         timeout=timeout(config),
         jobs=_jobs(config),
+        engine=_engine(config, nodes),
         save=Path(option.gpuready_save) if option.gpuready_save else None,
         json=option.gpuready_json,
         markdown=option.gpuready_md,
@@ -246,6 +249,36 @@ def _jobs(config: pytest.Config) -> int:
     return int(number)
 
 
+def _engine(config: pytest.Config, nodes: tuple[NodeSpec, ...]) -> Engine | None:
+    """What asks the nodes, if not threads do."""
+    name, source = _asked(config, "gpuready_engine")
+    if name in (None, "threads"):
+        return None
+    if name != "clustershell":
+        raise pytest.UsageError(f"{source}: no such engine; there are threads, clustershell")
+    from pytest_gpuready.node import fleet  # noqa: PLC0415 - only where it is asked for
+    from pytest_gpuready.runner import default_jobs  # noqa: PLC0415 - likewise
+
+    if not fleet.installed():
+        raise pytest.UsageError(f"{source} needs ClusterShell: {fleet.INSTALL}")
+    if _live(config):
+        raise pytest.UsageError(
+            f"{source}: --gpuready-live runs containers in one login that watches over them, which threads have and "
+            "ClusterShell has not: leave one of the two out"
+        )
+    taken = [node for node in nodes if fleet.takes(node)]
+    secret = next((node for node in taken if node.password is not None), None)
+    if secret is not None:
+        raise pytest.UsageError(
+            f"{source}: {secret.label} has a password, which ClusterShell cannot give to ssh unseen: use a key"
+        )
+    try:
+        routes = fleet.routes() if taken else []
+    except fleet.FleetError as error:
+        raise pytest.UsageError(f"{source}: topology.conf cannot be used: {error}") from None
+    return fleet.Engine(taken, options(config), _jobs(config) or default_jobs(), routes)
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """What judging depends on, from options and ini keys. `UsageError` for what cannot be understood."""
     from pytest_gpuready.routes import ROUTES  # noqa: PLC0415 - it imports the views
@@ -311,7 +344,12 @@ def _image(config: pytest.Config) -> str:
 
 def hidden(text: str) -> str:
     """The text without the passwords of host specs in it, also of those that lack their scheme."""
-    return re.sub(r"([A-Za-z0-9_.%$\\-]):(?!//)[^/\s,]*@", r"\1:***@", text)
+    # A group has a colon of its own: ssh://@slurm:idle!@broken.
+    return re.sub(
+        r"((?:://|[@!&^])@[\w.-]+:[\w.-]+)|([A-Za-z0-9_.%$\\-]):(?!//)[^/\s,]*@",
+        lambda found: found[1] or f"{found[2]}:***@",
+        text,
+    )
 
 
 def command(args: Iterable[str]) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuready.model import Settings
     from pytest_gpuready.node.facts import Request
+    from pytest_gpuready.node.fleet import Engine, Login
     from pytest_gpuready.node.hosts import NodeSpec
     from pytest_gpuready.progress import Progress
 
@@ -117,9 +118,11 @@ class Runner:
     begun: dict[str, Shell] = field(default_factory=dict)
     logins: Logins = field(default_factory=Logins)
     memory: Memory = field(default_factory=Memory)
+    #: What asks the nodes that it takes in the place of a shell of each; None: threads do all.
+    engine: Engine | None = None
     _reports: dict[str, NodeReport] = field(default_factory=dict)
     _came: SimpleQueue[tuple[NodeSpec, NodeReport]] = field(default_factory=SimpleQueue)
-    _shells: set[Shell] = field(default_factory=set)
+    _shells: set[Shell | Login] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _started: datetime | None = None
@@ -155,6 +158,8 @@ class Runner:
                 asking.shutdown(wait=True, cancel_futures=True)
                 # What has been answered is judged, whatever ended the run.
                 judging.shutdown(wait=True)
+                if self.engine is not None:
+                    self.engine.stop()
                 while not self._came.empty():
                     node, report = self._came.get()
                     self._reports[node.label] = report
@@ -165,11 +170,13 @@ class Runner:
 
     @property
     def in_flight(self) -> int:
-        """Nodes at once: as asked for, as far as files may be opened, and no more than there are."""
-        if not self.jobs:
-            return max(1, min(default_jobs(), len(self.nodes)))
+        """Nodes at once: as asked for, as far as files may be opened, and no more than there are.
+
+        Those that an engine asks side by side are nobody's descriptors here.
+        """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return max(1, min(self.jobs, len(self.nodes), _room(hard)))
+        jobs = min(self.jobs, _room(hard)) if self.jobs else default_jobs()
+        return max(1, min(max(jobs, self.engine.at_once if self.engine is not None else 0), len(self.nodes)))
 
     def _take(self, node: NodeSpec, report: NodeReport) -> None:
         self._reports[node.label] = report
@@ -205,6 +212,8 @@ class Runner:
             shells = list(self._shells)
         self.logins.stop()
         kill_all(shells)
+        if self.engine is not None:
+            self.engine.stop()
 
     def result(self) -> Run:
         """The run as far as it came: every node asked for, in that order."""
@@ -242,7 +251,7 @@ class Runner:
             except SnapshotError as error:
                 facts = Facts(node.label, [(REACH, Fact("cut", note=str(error)))])
             return begun, Facts(node.label, facts)
-        shell = self.begun.pop(node.label, None) or Shell(node, self.options)
+        shell = self.begun.pop(node.label, None) or self._login(node)
         shell.logins, shell.memory = self.logins, self.memory
         with self._lock:
             stopped = self._stopped.is_set()
@@ -271,13 +280,17 @@ class Runner:
             self._save(facts)
         return begun, facts
 
+    def _login(self, node: NodeSpec) -> Shell | Login:
+        engine = self.engine
+        return engine.login(node) if engine is not None and engine.takes(node) else Shell(node, self.options)
+
     def _ask_api(self, facts: Facts, left: float) -> None:
         """What the cluster's API says of the node, asked from here with the user's kubeconfig, if one is named."""
         if self.settings.kubeconfig:
             requests = Kubernetes.api_requests(Views(facts, self.settings))
             kubeapi.gather(facts, requests, self.settings.kubeconfig, max(left, 1.0))
 
-    def _run_containers(self, shell: Shell, facts: Facts) -> None:
+    def _run_containers(self, shell: Shell | Login, facts: Facts) -> None:
         """Run what the checks so far found nothing against; in the same login, with a deadline of its own."""
         from pytest_gpuready.live import plan, script  # noqa: PLC0415 - only for live runs
 

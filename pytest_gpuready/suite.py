@@ -226,6 +226,7 @@ class SuitePlugin:
             notes=list(self.asked.notes),
             progress=self._progress(),
             begun=self.config.stash.get(EARLY, {}),
+            engine=self.asked.engine,
         )
         if runner.progress is not None:
             runner.progress.begin(runner.in_flight)

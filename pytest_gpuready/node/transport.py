@@ -8,7 +8,6 @@ time-out, sudo).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import secrets
@@ -234,7 +233,9 @@ class Shell:
 
     def send(self, script: str, deadline: float) -> Reply:
         """See `Transport.send`. A login that is turned away because too many begin is tried again until then."""
-        for tries in itertools.count(1):
+        tries = 0
+        while True:
+            tries += 1
             if not self.connect(deadline):
                 late = time.monotonic() >= deadline
                 return Reply(trouble="no answer within the deadline" if late else "interrupted", timed_out=late)
@@ -251,7 +252,6 @@ class Shell:
                 return reply
             if self._killed.wait(wait):
                 return Reply(trouble="interrupted")
-        raise AssertionError  # pragma: no cover - it counts for ever
 
     @property
     def _said(self) -> str:
@@ -380,7 +380,14 @@ class Shell:
             threading.Thread(target=process.wait, daemon=True).start()
 
 
-def kill_all(shells: Iterable[Shell]) -> None:
+class Mortal(Protocol):
+    """A way to a node that can be ended from another thread."""
+
+    def doom(self) -> int | None:
+        """See `Shell.doom`."""
+
+
+def kill_all(shells: Iterable[Mortal]) -> None:
     """End many at once, whatever they are doing."""
     leaders = [pid for shell in shells if (pid := shell.doom()) is not None]
     if leaders:

@@ -179,6 +179,9 @@ def test_the_command_line_is_shown_without_passwords() -> None:
     args = ["--gpuready", "--hosts=ssh://root:a:b@n1,ssh://n2,ssh://u:c@n3", "-k", "a b"]
     assert command(args) == "pytest --gpuready '--hosts=ssh://root:***@n1,ssh://n2,ssh://u:***@n3' -k 'a b'"
     assert hidden("ssh://[::1]:22 user@host") == "ssh://[::1]:22 user@host"
+    groups = "ssh://@slurm:idle!@broken,ssh://root@@slurm:idle:22&@a:b!@c"
+    assert hidden(groups) == groups
+    assert hidden("ssh://me@corp:secret!@host,ssh://u:@@secret:x!@h") == "ssh://me@corp:***@host,ssh://u:***@h"
 
 
 @pytest.mark.parametrize(
