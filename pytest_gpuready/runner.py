@@ -16,19 +16,17 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pytest_gpuready import sudoers
-from pytest_gpuready.judge import judge, judge_views
-from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.judge import judge_views
+from pytest_gpuready.judged import incomplete, judged
 from pytest_gpuready.node import kubeapi
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.gather import ask, gather
 from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read, write
 from pytest_gpuready.node.transport import Options, Shell
-from pytest_gpuready.report.inventory import inventory
 from pytest_gpuready.report.model import NodeReport, Run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.kubernetes import Kubernetes
-from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -130,25 +128,14 @@ class Runner:
         )
 
     def _incomplete(self, node: NodeSpec, reason: str) -> NodeReport:
-        report = judge(Facts(node.label, [(REACH, Fact("cut", note=reason))]), self.settings)
-        return dataclasses.replace(report, verdict="incomplete", reason=reason)
+        return incomplete(node.label, reason, self.settings)
 
     def _one(self, node: NodeSpec) -> NodeReport:
         begun = time.monotonic()
         facts = self._facts(node)
         if isinstance(facts, NodeReport):
             return facts
-        views = Views(facts, self.settings)
-        report = judge_views(views)
-        reason = None if report.reached else _reason(facts)
-        known = inventory(views) if report.reached else {}
-        return dataclasses.replace(
-            report,
-            reason=reason,
-            hostname=_hostname(views) if report.reached else None,
-            inventory=known,
-            duration=time.monotonic() - begun,
-        )
+        return dataclasses.replace(judged(facts, self.settings), duration=time.monotonic() - begun)
 
     def _facts(self, node: NodeSpec) -> Facts | NodeReport:
         if node.scheme == "snapshot":
@@ -211,15 +198,3 @@ class Runner:
             )
         except OSError as error:
             self.notes.append(f"the snapshot of {facts.node} could not be written to {self.save}: {error.strerror}")
-
-
-def _reason(facts: Facts) -> str:
-    fact = facts.peek(REACH)
-    return one_line(fact.note if fact is not None and fact.note else "no shell answered")
-
-
-def _hostname(views: Views) -> str | None:
-    try:
-        return one_line(views.get(Platform).hostname or "", 80) or None
-    except (Undetermined, Denied):
-        return None
