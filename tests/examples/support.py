@@ -26,7 +26,7 @@ for option in ("-p", "--gpuready-save", "--gpuready-json", "--gpuready-timeout",
     made.add_argument(option)
 asked = made.parse_args()
 assert asked.gpuready
-node = os.environ.get("SLURMD_NODENAME") or os.environ["NODE"]
+node = os.environ["SLURMD_NODENAME"]
 kind = (Path(os.environ["KINDS"]) / node).read_text().strip()
 if kind == "dead":
     sys.exit(137)

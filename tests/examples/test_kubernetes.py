@@ -1,8 +1,8 @@
 """The files for Kubernetes: parsed, and the shell in them run with a stand-in of kubectl.
 
-It answers the two questions of `collect` and prints a pod's log from a file. It cannot show that an API server takes the
-manifests. A mount namespace with the node's root below a folder of it stands for a pod; it cannot show what a container's
-device cgroup or seccomp profile forbids.
+It answers the two questions of `collect` and prints a pod's log from a file. It cannot show that an API server takes
+the manifests. A mount namespace with the node's root below a folder of it stands for a pod; it cannot show what a
+container's device cgroup or seccomp profile forbids.
 """
 
 from __future__ import annotations

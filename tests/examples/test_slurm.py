@@ -120,7 +120,7 @@ class Check:
                 "GPUREADY_HC_CONF": str(self.folder / "hc.conf"),
                 "STATE": str(kept),
                 "KINDS": str(self.folder / "kinds"),
-                "NODE": "gpu001",
+                "SLURMD_NODENAME": "gpu001",
             },
         )
         assert done.returncode == 0, done.stderr

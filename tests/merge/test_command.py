@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -19,9 +21,6 @@ from pytest_gpuready.docs_reference import schema
 from pytest_gpuready.merge import command, work
 from tests.merge.support import json_report, merge, snapshot, verdicts
 from tests.report.sample import NO_HANDLER, report, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def fleet(folder: Path) -> Path:
@@ -309,3 +308,12 @@ def test_a_report_in_pieces_is_the_report() -> None:
     for nodes in ((), (report("a"),), (report("a"), report("b\n\x1b"))):
         made = run(*nodes)
         assert dumps(made) == json.dumps(render(made), indent=2) + "\n"
+
+
+def test_the_page_has_every_option_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "merge.md").read_text("utf-8")
+    rows = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    known = {option for action in command.parser()._actions for option in action.option_strings}
+    shown = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rows))
+    assert shown <= known
+    assert {option for option in known if option.startswith("--")} - shown == {"--help", "--verbose", "--quiet"}
