@@ -146,14 +146,17 @@ def judged(folder: Path, name: str, hosts: str, *before: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="lacks root, or unshare")
 def test_from_a_mount_namespace_of_its_own_a_node_is_judged_as_from_itself(tmp_path: Path) -> None:
-    """What daemons run here, if any, live in another mount namespace then; / is bound below a folder as hostPath is."""
+    """/ is bound below a folder of that namespace, as hostPath is in a pod's."""
     here = judged(tmp_path, "here", "local://")
     host = tmp_path / "host"
     host.mkdir()
     bound = f'mount --rbind / {host} && mount -o remount,bind,ro {host} && exec "$@"'
     inside = judged(tmp_path, "inside", f"chroot://{host}", "unshare", "-m", "sh", "-c", bound, "sh")
     assert inside["hostname"] == here["hostname"]
-    assert inside["verdict"] == here["verdict"]
-    assert {check["check"]: check["status"] for check in inside["checks"]} == {
-        check["check"]: check["status"] for check in here["checks"]
-    }
+    assert inside["inventory"]["os"] == here["inventory"]["os"]
+    assert told(inside) == told(here)
+
+
+def told(node: dict[str, Any]) -> dict[str, str]:
+    """The checks that ask no daemon: other tests may start one here at any time."""
+    return {check["check"]: check["status"] for check in node["checks"] if check["family"] in ("node", "driver")}
