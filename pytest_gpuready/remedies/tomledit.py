@@ -75,17 +75,12 @@ def settings(path: str, old: bytes | None, table: Sequence[str], key: str, value
     """The ways to set a key of a table: as it is spelt there (options are read in several cases), else as a new key."""
     if old is None or any(part.encode() not in old for part in table if part != "options"):
         return
-    # containerd 2.x takes the spelling that is the last in byte order.
-    for name in [key, *sorted(_spelt(old, tuple(table), key), reverse=True)]:
-        change = _set(path, old, (*table, name), value)
-        if change is not None:
-            yield change
+    yield from _settings(path, old, tuple(table), key, value)
 
 
-# Of a fleet most nodes have the same file, and tomlkit takes longer than all else: what was made of it is kept a while.
+# A third of judging a node otherwise; and the nodes of a fleet have the same files.
 @functools.lru_cache(maxsize=64)
-def _spelt(old: bytes, table: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """The other spellings of a key in a table of the file."""
+def _settings(path: str, old: bytes, table: tuple[str, ...], key: str, value: str | bool) -> tuple[Change, ...]:  # noqa: FBT001
     spelt: list[str] = []
 
     def look(document: TOMLDocument) -> None:
@@ -94,13 +89,13 @@ def _spelt(old: bytes, table: tuple[str, ...], key: str) -> tuple[str, ...]:
             found = found[part]
         spelt.extend(name for name in found if name != key and name.lower() == key.lower())
 
-    by_tomlkit("", old, look)
-    return tuple(spelt)
-
-
-@functools.lru_cache(maxsize=64, typed=True)
-def _set(path: str, old: bytes, keys: tuple[str, ...], value: str | bool) -> Change | None:  # noqa: FBT001
-    return by_tomlkit(path, old, lambda document: put(document, keys, value))
+    by_tomlkit(path, old, look)
+    # containerd 2.x takes the spelling that is the last in byte order.
+    made = [
+        by_tomlkit(path, old, lambda document, name=name: put(document, [*table, name], value))  # type: ignore[misc]
+        for name in [key, *sorted(spelt, reverse=True)]
+    ]
+    return tuple(change for change in made if change is not None)
 
 
 def keep(path: str, old: bytes | None, key: str, wanted: Callable[[str], str | None]) -> Change | None:
