@@ -15,9 +15,11 @@ from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.checks.catalogue import REACHABLE
 from pytest_gpuready.inputs import InputError, hidden
 from pytest_gpuready.judged import incomplete
 from pytest_gpuready.merge.share import Sharing
+from pytest_gpuready.model import Remedy, unknown
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.hosts import SpecError, expand, parse_all, split
 from pytest_gpuready.node.snapshot import file_name
@@ -205,17 +207,30 @@ def merged(picking: Picking, names: list[Wanted] | None, settings: Settings) -> 
             why = _file_of(one, lost)
             missing += why is None
             label = _unused(one.label, there)
-            order[label] = picking.sharing.report(incomplete(label, why or NO_RESULT, settings))
+            order[label] = picking.sharing.report(_without(label, why or NO_RESULT, settings))
     others = sorted((label for label in there if label not in order), key=_natural)
     order.update((label, there[label].report) for label in others)
     for damaged in lost:
         label = _unused(damaged.shown, order)
-        order[label] = picking.sharing.report(incomplete(label, f"the file {damaged.why}", settings))
+        order[label] = picking.sharing.report(_without(label, f"the file {damaged.why}", settings))
     return Merged(
         tuple(order.values()),
         tuple(_notes(picking, there, None if names is None else others, settings)),
         any(result.live for result in there.values()),
     )
+
+
+def _without(label: str, why: str, settings: Settings) -> NodeReport:
+    """A node without a result: nobody knows whether it could be logged in to, and that is not what is to be mended."""
+    report = incomplete(label, why, settings)
+    said = unknown(
+        why,
+        expected="a snapshot or a JSON report of it",
+        remedy=Remedy("Bring its result again; the log of what ran there says why there is none."),
+    )
+    reach = dataclasses.replace(report.findings[REACHABLE], outcome=said)
+    routes = {name: dataclasses.replace(route, verdict="unknown") for name, route in report.routes.items()}
+    return dataclasses.replace(report, findings={**report.findings, REACHABLE: reach}, routes=routes)
 
 
 class _Index:

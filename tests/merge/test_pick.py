@@ -130,6 +130,9 @@ def test_an_expected_node_that_brought_nothing_is_incomplete() -> None:
     made = picked(result(local("gpu001")), names="gpu[001-003]")
     assert told(made) == {"local://gpu001": "ready", "gpu002": "incomplete", "gpu003": "incomplete"}
     assert made.nodes[1].reason == NO_RESULT
+    (root,) = made.nodes[1].roots
+    assert (root.check.id, root.status, root.outcome.found) == ("node.reachable", "unknown", NO_RESULT)
+    assert {route.verdict for route in made.nodes[1].routes.values()} == {"unknown"}
 
 
 def test_without_expected_nodes_the_note_says_what_cannot_be_known() -> None:
