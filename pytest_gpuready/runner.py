@@ -19,8 +19,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from pytest_gpuready import sudoers
-from pytest_gpuready.judge import judge, judge_views
-from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.judge import judge_views
+from pytest_gpuready.judged import incomplete, judged
 from pytest_gpuready.node import kubeapi
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import REACH, Fact, Facts
@@ -29,11 +29,9 @@ from pytest_gpuready.node.logins import Logins
 from pytest_gpuready.node.memory import Memory
 from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read, write
 from pytest_gpuready.node.transport import Options, Shell, kill_all
-from pytest_gpuready.report.inventory import inventory
 from pytest_gpuready.report.model import NodeReport, Run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.kubernetes import Kubernetes
-from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -198,7 +196,7 @@ class Runner:
         """In the thread that judges."""
         try:
             at = time.monotonic()
-            report = facts if isinstance(facts, NodeReport) else self._report(facts)
+            report = facts if isinstance(facts, NodeReport) else judged(facts, self.settings)
             spent = answered - begun + time.monotonic() - at
             report = dataclasses.replace(report, duration=spent)
         except BaseException as error:  # noqa: BLE001 - likewise
@@ -232,15 +230,7 @@ class Runner:
         )
 
     def _incomplete(self, node: NodeSpec, reason: str) -> NodeReport:
-        report = judge(Facts(node.label, [(REACH, Fact("cut", note=reason))]), self.settings)
-        return dataclasses.replace(report, verdict="incomplete", reason=reason)
-
-    def _report(self, facts: Facts) -> NodeReport:
-        views = Views(facts, self.settings)
-        report = judge_views(views)
-        if not report.reached:
-            return dataclasses.replace(report, reason=_reason(facts))
-        return dataclasses.replace(report, hostname=_hostname(views), inventory=inventory(views))
+        return incomplete(node.label, reason, self.settings)
 
     def _facts(self, node: NodeSpec) -> tuple[float, Facts | NodeReport]:
         """When the node was first asked (a time of the monotonic clock), and what it answered."""
@@ -319,15 +309,3 @@ class Runner:
 
 def _failed(error: BaseException) -> str:
     return f"pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}"
-
-
-def _reason(facts: Facts) -> str:
-    fact = facts.peek(REACH)
-    return one_line(fact.note if fact is not None and fact.note else "no shell answered")
-
-
-def _hostname(views: Views) -> str | None:
-    try:
-        return one_line(views.get(Platform).hostname or "", 80) or None
-    except (Undetermined, Denied):
-        return None

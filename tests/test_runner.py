@@ -85,7 +85,7 @@ def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch
             raise RuntimeError("a fault\nof ours")
         return real(views)
 
-    monkeypatch.setattr(module, "judge_views", judge_views)
+    monkeypatch.setattr("pytest_gpuready.judged.judge_views", judge_views)
     good, bad = a_run(*nodes).run().nodes
     assert good.reached
     assert (bad.verdict, bad.reason) == ("incomplete", "pytest-gpuready itself failed: RuntimeError: a fault of ours")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from pytest_gpuready.containerd import load as load_module
 from pytest_gpuready.containerd.explain import as_json, in_words
 from pytest_gpuready.containerd.files import MemoryFiles, NotLooked
 from pytest_gpuready.containerd.load import load, wanted
@@ -522,3 +523,42 @@ def test_an_array_of_tables_in_the_place_of_a_built_in_option_keeps_2_x_from_sta
     assert error
     context = "struct field config.Runtime.Options of type map[string]interface {}"
     assert error.text == f"containerd: toml: cannot decode TOML array table into {context}"
+
+
+# ---------------------------------------------------------------------------------------------------- what is kept
+
+
+def test_files_that_answer_the_same_are_loaded_once() -> None:
+    """Nodes of a fleet are configured alike."""
+    one, other = (MemoryFiles({MAIN: b"version = 2\n# kept\n"}) for _ in range(2))
+    assert load(one, "2.1.9") is load(other, "2.1.9")
+    assert load(one, "1.7.24").version != load(one, "2.1.9").version
+
+
+def test_what_was_kept_is_not_taken_for_what_answers_otherwise() -> None:
+    imports = b'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n'
+    drop_in = "/etc/containerd/conf.d/a.toml"
+    cri_off = b'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+    alone = load(MemoryFiles({MAIN: imports}), "1.7.24")
+    both = load(MemoryFiles({MAIN: imports, drop_in: cri_off}), "1.7.24")
+    assert alone.cri_enabled
+    assert not both.cri_enabled
+    assert load(MemoryFiles({MAIN: imports, drop_in: b"version = 2\n"}), "1.7.24").cri_enabled
+    assert load(MemoryFiles({}), "1.7.24").imports != alone.imports
+
+
+def test_what_may_not_be_read_is_asked_again() -> None:
+    refused = MemoryFiles({MAIN: PermissionError(13, "Permission denied", MAIN)})
+    for _ in range(2):
+        with pytest.raises(PermissionError):
+            load(refused, "2.1.9")
+    with pytest.raises(NotLooked):
+        load(MemoryFiles({}, complete=False), "2.1.9")
+
+
+def test_little_is_kept() -> None:
+    for number in range(40):
+        load(MemoryFiles({MAIN: b"version = 2\n# %d\n" % number}), "2.1.9")
+        load(MemoryFiles({f"/{number}": b"version = 2\n"}), "2.1.9", f"/{number}", explicit=True)
+    assert len(load_module._known) <= load_module._MOST_KEYS
+    assert max(map(len, load_module._known.values())) <= load_module._MOST_EACH
