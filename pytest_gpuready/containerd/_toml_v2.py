@@ -107,9 +107,7 @@ class V2Parser(V2Values):
         self.at += 1 + double
         self.space()
         keys, _ = self.key()
-        self.need("]")
-        if double:
-            self.need("]")
+        self.closing(double=double)
         self.finish()
         line = self.place(start)[0]
         for table in self.dotted:
@@ -128,6 +126,11 @@ class V2Parser(V2Values):
             node = value
         self.table = self.open(node, keys[-1], line, double=double)
         self.loose = self.skipped is not None and self.skipped(keys)
+
+    def closing(self, *, double: bool) -> None:
+        """The end of a header's name."""
+        for _ in range(1 + double):
+            self.need("]")
 
     def open(self, node: Table, key: str, line: int, *, double: bool) -> Table:
         value = node.get(key)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.containerd import migrate
 from pytest_gpuready.containerd.config import Refused, Walked, clean, dotted
 from pytest_gpuready.containerd.cri import Cri, Failed
-from pytest_gpuready.containerd.decode import DecodeError, Decoder, duration_error
+from pytest_gpuready.containerd.decode import DecodeError, Decoder
+from pytest_gpuready.containerd.go_errors import duration_error
 from pytest_gpuready.containerd.handlers import handlers
 from pytest_gpuready.containerd.listeners import listener_error, logging_error, tls_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
@@ -184,6 +185,8 @@ class Daemon:
             table["sandbox_image"] = self.release.sandbox_image
         if uri == IMAGES:
             table.table("pinned_images")["sandbox"] = self.release.sandbox_image
+        if uri == RUNTIME and self.release.bin_dirs:
+            table.table("cni")["bin_dirs"] = [*self.release.default_bin_dirs]
         if uri == RUNTIME and not self.release.systemd_cgroup_default:
             table.table("containerd", "runtimes", "runc", "options").pop("SystemdCgroup", None)
         return table

@@ -1,11 +1,38 @@
-"""What Go's URL and JSON readers say of text that they refuse."""
+"""What Go's readers of durations, URLs and JSON say of text that they refuse."""
 
 from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 
 from pytest_gpuready.containerd._toml import quote
+
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def duration_error(text: str) -> str | None:
+    """What Go's time.ParseDuration says of `text`; None if it takes it."""
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return None
+    wrong = f"time: invalid duration {quote(text)}"
+    if not rest:
+        return wrong
+    total = Fraction(0)
+    while rest:
+        number = re.match(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", rest)
+        if number is None:
+            return wrong
+        rest = rest[number.end() :]
+        unit = re.match(r"[^.0-9]+", rest)
+        if unit is None:
+            return f"time: missing unit in duration {quote(text)}"
+        if unit[0] not in _UNITS:
+            return f"time: unknown unit {quote(unit[0])} in duration {quote(text)}"
+        total += Fraction(number[0].rstrip(".")) * _UNITS[unit[0]]
+        rest = rest[unit.end() :]
+    return wrong if total >= (1 << 63) + (text[0] == "-") else None
 
 
 def url_error(url: str) -> str | None:
