@@ -195,7 +195,7 @@ class Walk:
         if error.text.startswith("panic: "):
             return error.text
         if self.release.go_toml == 1:
-            place = (line, error.column) if error.column else (0, 0)
+            place = error.place(error.where)
             return f"containerd: failed to unmarshal TOML: ({place[0]}, {place[1]}): {error.text}"
         if not error.column or (self.release.go_toml == 23 and "cannot decode TOML local " in error.text):
             line = error.column = 1  # v2.4 has no place for what is nested, v2.3 none for a date

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd._toml import quote
+from pytest_gpuready.containerd.base_spec import spec_error
 from pytest_gpuready.containerd.config import go_error
 from pytest_gpuready.containerd.files import exists
-from pytest_gpuready.containerd.go_errors import duration_error, json_error, url_error
+from pytest_gpuready.containerd.go_errors import duration_error, url_error
 from pytest_gpuready.containerd.listeners import address_error, everywhere
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _LINUX_V1 = "io.containerd.runtime.v1.linux"
 _ID = "io.containerd.deprecation/"
+_DEBIANS = 24
+"""The go-toml of Debian's 2.1.9, which has the newest Go too."""
 ALWAYS_THERE = ("overlayfs", "native")
 """Snapshotters taken to work on any node; the others depend on it."""
 
@@ -338,7 +341,7 @@ class Cri:
                 else:
                     text += f"failed to open base OCI spec: {path}: "
                 raise _InvalidError(text + go_error(error, path), where) from None
-            wrong = json_error(data)
+            wrong = spec_error(data, newer=self.release.go_toml == _DEBIANS)
             if wrong:
                 raise _InvalidError(f"{text}failed to parse base OCI spec file: {wrong}", where)
 

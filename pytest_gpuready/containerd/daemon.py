@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.releases import Release
 
 _SERVER = "io.containerd.server.v1.grpc"
+_WORDY = 24
+"""The go-toml that names what is no table."""
 _NO_SNAPSHOTTER = "failed to find snapshotter"
 
 
@@ -164,7 +166,10 @@ class Daemon:
         table = raw[key]
         where = raw.wheres.get(key)
         if not isinstance(table, Tree):
-            raise Refused("containerd: toml: top level must be a table", where)
+            text = "top level must be a table"
+            if self.release.go_toml == _WORDY:
+                text = f"cannot encode a {migrate.go_kind(table)} as a document root"
+            raise Refused(f"containerd: toml: {text}", where)
         decoder = Decoder(self.release.schema, self.release.go_toml)
         try:
             out = decoder.decode(table if self.v1 else marshalled(table), kind, base)
@@ -172,7 +177,7 @@ class Daemon:
             place = error.where or where
             if error.text.startswith("panic: "):
                 raise PanicError(error.text.removeprefix("panic: "), place) from None
-            position = (place.line if place else 0, error.column) if error.column else (0, 0)
+            position = error.place(place)
             text = f"({position[0]}, {position[1]}): {error.text}" if self.v1 else error.text
             raise Refused(f"containerd: {text}", place) from None
         for path, place in decoder.unknown:

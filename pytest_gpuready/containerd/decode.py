@@ -37,6 +37,10 @@ class DecodeError(ValueError):
         super().__init__(text)
         self.text, self.where, self.column, self.shown = text, where, column, shown
 
+    def place(self, where: Where | None) -> tuple[int, int]:
+        """Row and column as go-toml v1 prints them: in an inline table they are not those of the file."""
+        return (where.line if where else 0, self.column) if self.column > 0 else (-self.column, 0)
+
 
 def _go(value: Any) -> str:
     """A value as Go's %v prints it."""

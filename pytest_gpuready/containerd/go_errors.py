@@ -1,8 +1,7 @@
-"""What Go's readers of durations, URLs and JSON say of text that they refuse."""
+"""What Go's readers of durations and URLs say of text that they refuse."""
 
 from __future__ import annotations
 
-import json
 import re
 from fractions import Fraction
 
@@ -64,25 +63,3 @@ def _host_error(host: str) -> str | None:
         return f"invalid port {quote(port)} after host"
     odd = re.search(r"([ \\^`{|}])", host)
     return f"invalid character {quote(odd[1])} in host name" if odd else None
-
-
-def json_error(data: bytes) -> str | None:
-    """What Go's JSON decoder says of a base runtime spec: only the first value counts."""
-    text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
-    if not text:
-        return "EOF"
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", 0)
-        if at >= len(text.rstrip()):
-            return "unexpected EOF"
-        return f"invalid character {_rune(text[at])} looking for beginning of value"
-    if not isinstance(value, dict):
-        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
-        return None if value is None else f"json: cannot unmarshal {kind} into Go value of type specs.Spec"
-    return None
-
-
-def _rune(c: str) -> str:
-    return {"'": r"'\''", '"': "'\"'"}.get(c, f"'{c}'")
