@@ -19,7 +19,7 @@ from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
 from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
 from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started, tracing_deprecations
 from pytest_gpuready.containerd.proxies import Proxied, proxied, proxy_uri
-from pytest_gpuready.containerd.tree import Tree, from_default, leaves, marshalled, plain
+from pytest_gpuready.containerd.tree import Tree, document_error, from_default, leaves, marshalled, plain
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
@@ -166,10 +166,13 @@ class Daemon:
         table = raw[key]
         where = raw.wheres.get(key)
         if not isinstance(table, Tree):
-            text = "top level must be a table"
+            wrong = document_error(table)
             if self.release.go_toml == _WORDY:
-                text = f"cannot encode a {migrate.go_kind(table)} as a document root"
-            raise Refused(f"containerd: toml: {text}", where)
+                wrong = f"toml: cannot encode a {migrate.go_kind(table)} as a document root"
+            if wrong:
+                raise Refused(f"containerd: {wrong}", where)
+            self.note(("plugins", key), where, "no table")
+            return base
         decoder = Decoder(self.release.schema, self.release.go_toml)
         try:
             out = decoder.decode(table if self.v1 else marshalled(table), kind, base)

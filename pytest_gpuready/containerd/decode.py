@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_gpuready.containerd._toml import Array, quote
 from pytest_gpuready.containerd.go_errors import duration_error
@@ -251,7 +251,9 @@ class Decoder:
         if isinstance(value, Unreadable):
             raise DecodeError(value.text, where, value.column)
         if isinstance(value, Tree):
-            return self._v2_table(value, kind, default, context, where, column, path)
+            if column < 0 and _kind(kind) not in ("struct", "map", "any", "slice"):
+                return self._v2_dotted(kind, context, where, -column)
+            return self._v2_table(value, kind, default, context, where, abs(column), path)
         if isinstance(value, list):
             tables = bool(value) and all(isinstance(item, Tree) and not item.inline for item in value)
             if kind == "any" and (not tables or default is None or isinstance(default, list)):
@@ -274,6 +276,12 @@ class Decoder:
         if self.newer or (self.dates and isinstance(value, Moment)):
             self._v24_scalar(value, kind, context, where, column)
         return self._v2_scalar(value, kind, context, where, column)
+
+    def _v2_dotted(self, kind: str, context: str, where: Where | None, column: int) -> NoReturn:
+        """A dotted key goes on below a scalar."""
+        if self.newer:
+            raise DecodeError(f"toml: cannot decode TOML table into {context}", where, column)
+        raise DecodeError(f"unhandled kv part: {_kind(kind)}", where, column, shown=False)
 
     def _v2_table(
         self,

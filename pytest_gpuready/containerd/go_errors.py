@@ -49,6 +49,8 @@ def url_error(url: str) -> str | None:
             wrong = "first path segment in URL cannot contain colon"
         elif rest.startswith("//") and (scheme or not rest.startswith("///")):
             wrong = _host_error(rest[2:].partition("/")[0].rpartition("@")[2])
+        if wrong is None and (odd := re.search("%(?![0-9A-Fa-f]{2}).{0,2}", rest)):
+            wrong = f"invalid URL escape {quote(odd[0])}"
     return f"parse {quote(url)}: {wrong}" if wrong else None
 
 

@@ -16,6 +16,8 @@ from pytest_gpuready.containerd.go_errors import duration_error, url_error
         ("https://a b/", 'parse "https://a b/": invalid character " " in host name'),
         (":x", 'parse ":x": missing protocol scheme'),
         ("a b:c", 'parse "a b:c": first path segment in URL cannot contain colon'),
+        ("%zz", 'parse "%zz": invalid URL escape "%zz"'),
+        ("https://h/%41", None),
         ("https://h#\n", None),
         ("https://u@h:5000/v2?x=:y", None),
         ("https://[::1]:5000", None),

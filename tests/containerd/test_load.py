@@ -255,7 +255,8 @@ def test_debians_2_1_9_names_what_is_no_table_and_has_no_place_for_what_is_neste
 
     text = "[plugins]\n'io.containerd.gc.v1.scheduler' = 'x'"
     assert error(text, "2.1.9+ds1") == "containerd: toml: cannot encode a string as a document root"
-    assert error(text, "2.2") == "containerd: toml: top level must be a table"
+    assert error(text, "2.2") == "containerd: toml: expected = after a key, but the document ends there"
+    assert error(text.replace("'x'", "[]"), "2.3") == "containerd: toml: invalid character at start of key: ]"
     assert "at row 1 column 1: toml: cannot decode TOML array into" in error("imports = [['a']]", "2.1.9+ds1")
     delay = "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = "
     assert error(f"{delay}1.5", "2.1.9+ds1") == 'containerd: time: missing unit in duration "1.5"'
@@ -284,6 +285,18 @@ def test_1_x_counts_the_settings_of_an_inline_table_for_rows(text: str, words: s
         error = one(f"version = 2\n{text}\n", version).error
         assert error
         assert (error.text.split("\n")[0], error.line) == (f"containerd: {words}", 2 + text.count("\n"))
+
+
+def test_a_timeouts_name_without_quotes_is_a_table() -> None:
+    text = "version = 2\n[timeouts]\n  io.containerd.timeout.shim.load = '5s'\n"
+    words = {
+        "2.3": ": unhandled kv part: string",
+        "2.1.9+ds1": " at row 3 column 6: toml: cannot decode TOML table into string",
+    }
+    for version, expected in words.items():
+        error = one(text, version).error
+        assert error
+        assert (error.text, error.line) == (f"containerd: failed to unmarshal TOML{expected}", 3)
 
 
 # Handlers.
