@@ -228,6 +228,78 @@ def test_1_x_quotes_the_texts_of_a_list_in_a_table_of_a_wrong_type() -> None:
     assert 'imports = ["a", "b"]' in error.text
 
 
+@pytest.mark.parametrize(("table", "fatal"), [("proxy_plugins.x", True), ("stream_processors.x", True),
+                                              ("timeouts", True), ("nosuch.x", False),
+                                              ("proxy_plugins.x.nosuch", False)])  # fmt: skip
+def test_a_key_twice_is_noticed_in_every_table_that_2_x_has_a_place_for(table: str, fatal: bool) -> None:  # noqa: FBT001
+    for version in ("2.0", "2.2", "2.3"):
+        error = one(f"version = 2\n[{table}]\npath = 'a'\npath = 'b'\n[proxy_plugins.x]\ntype = 'snapshot'\n"[
+            : None if table == "proxy_plugins.x.nosuch" else -36
+        ], version).error  # fmt: skip
+        assert bool(error and error.text.endswith("toml: key path is already defined")) is fatal, (version, error)
+
+
+def test_debians_2_1_9_has_two_folders_of_cni_plugins_that_a_bin_dir_may_replace() -> None:
+    text = f"version = 3\n[{RUNTIME}.cni]\nbin_dir = '/a'\nbin_dirs = "
+    own, upstreams = "['/usr/lib/cni', '/opt/cni/bin']", "['/opt/cni/bin']"
+    for version, fits, not_ in (("2.1.9+ds1", own, upstreams), ("v2.1.9", upstreams, own)):
+        assert one(text + fits, version).cri_enabled
+        error = one(text + not_, version).cri_error
+        assert error
+        assert "`cni.bin_dir` and `cni.bin_dirs` cannot be set" in error.text
+
+
+def test_debians_2_1_9_names_what_is_no_table_and_has_no_place_for_what_is_nested() -> None:
+    def error(text: str, version: str) -> str:
+        found = one(f"version = 2\n{text}\n", version).error
+        return found.text if found else ""
+
+    text = "[plugins]\n'io.containerd.gc.v1.scheduler' = 'x'"
+    assert error(text, "2.1.9+ds1") == "containerd: toml: cannot encode a string as a document root"
+    assert error(text, "2.2") == "containerd: toml: expected = after a key, but the document ends there"
+    assert error(text.replace("'x'", "[]"), "2.3") == "containerd: toml: invalid character at start of key: ]"
+    assert "at row 1 column 1: toml: cannot decode TOML array into" in error("imports = [['a']]", "2.1.9+ds1")
+    delay = "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = "
+    assert error(f"{delay}1.5", "2.1.9+ds1") == 'containerd: time: missing unit in duration "1.5"'
+    assert error(f"{delay}true", "2.1.9+ds1") == 'containerd: time: invalid duration "true"'
+    assert "cannot decode TOML local date into" in error(f"{delay}2020-01-01", "2.1.9+ds1")
+
+
+def test_1_7_takes_numbers_of_64_bits_without_a_sign_for_signed_ones() -> None:
+    assert one("version = 9223372036854775808\n", "1.7").loads
+    text = f"version = 2\noom_score = 18446744073709551615\n{RUNC}[{CRI}]\nsandbox_image = 18446744073709551615\n"
+    loaded = one(text, "1.7")
+    assert (loaded.effective["oom_score"], loaded.sandbox_image) == (-1, "\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("debug = {level = 5}", "failed to unmarshal TOML: (1, 0): Can't convert 5(int64) to string"),
+        ("grpc = {address = '/x', uid = 'x'}", "failed to unmarshal TOML: (2, 0): Can't convert x(string) to int"),
+        (f"[{CRI}.containerd.runtimes]\nx = {{runtime_type = 1}}", "(1, 0): Can't convert 1(int64) to string"),
+        (f"[{CRI}.containerd.runtimes]\nx = {{runtime_type = {{a = 1}}}}", "(0, 0): Can't convert a = 1"),
+    ],
+)
+def test_1_x_counts_the_settings_of_an_inline_table_for_rows(text: str, words: str) -> None:
+    for version in ("1.6", "1.7"):
+        error = one(f"version = 2\n{text}\n", version).error
+        assert error
+        assert (error.text.split("\n")[0], error.line) == (f"containerd: {words}", 2 + text.count("\n"))
+
+
+def test_a_timeouts_name_without_quotes_is_a_table() -> None:
+    text = "version = 2\n[timeouts]\n  io.containerd.timeout.shim.load = '5s'\n"
+    words = {
+        "2.3": ": unhandled kv part: string",
+        "2.1.9+ds1": " at row 3 column 6: toml: cannot decode TOML table into string",
+    }
+    for version, expected in words.items():
+        error = one(text, version).error
+        assert error
+        assert (error.text, error.line) == (f"containerd: failed to unmarshal TOML{expected}", 3)
+
+
 # Handlers.
 
 
