@@ -52,7 +52,9 @@ def gather(
         _record(facts, [request for request in requests if request is not ASK], answers, reply)
         if not reply.complete:
             if not reply.timed_out:
-                facts.add(BROKE_OFF, Fact("cut", note=reply.trouble))
+                # ssh's own words tell a node that fell silent from one that closed the connection.
+                said = f": {transport.complaint}" if transport.complaint else ""
+                facts.add(BROKE_OFF, Fact("cut", note=f"{reply.trouble}{said}"))
             break
     return facts
 

@@ -102,6 +102,13 @@ class TestEndedEarly:
         assert facts.peek(file("/2")) == Fact("cut", note="not reached: the connection ended (exit status 255)")
         assert facts.peek(BROKE_OFF) == Fact("cut", note="the connection ended (exit status 255)")
 
+    def test_what_the_transport_says_of_it_is_kept(self) -> None:
+        transport = Scripted(
+            [Reply(framed(b"one", end=False), trouble="the connection ended")], complaint="not responding"
+        )
+        facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
+        assert facts.peek(BROKE_OFF) == Fact("cut", note="the connection ended: not responding")
+
     def test_a_node_that_ends_a_later_round(self) -> None:
         transport = Scripted([Reply(framed(b"one"), complete=True), Reply(b"", trouble="the connection ended")])
         facts = gather(transport, "n", lambda known: [file("/1"), *([file("/2")] if file("/1") in known else [])], 5)
