@@ -95,6 +95,13 @@ class TestEndedEarly:
         ]
         assert len(transport.scripts) == 1
 
+    def test_what_a_late_node_would_have_been_asked_next_was_not_reached(self) -> None:
+        reply = Reply(framed(b"one", end=False), timed_out=True, trouble="no answer within the deadline")
+        transport = Scripted([reply])
+        facts = gather(transport, "n", lambda known: [file("/1"), *([file("/2")] if file("/1") in known else [])], 5)
+        assert facts.peek(file("/2")) == Fact("timeout", note="not reached: no answer within the deadline")
+        assert len(transport.scripts) == 1
+
     def test_a_connection_lost_in_the_middle(self) -> None:
         transport = Scripted([Reply(framed(b"one", end=False), trouble="the connection ended (exit status 255)")])
         facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
