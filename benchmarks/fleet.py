@@ -1,7 +1,7 @@
 """A fleet: what gathering, judging and dead nodes cost beside clush, Ansible, testinfra and empty pytest items.
 
 Run by hand as root on Linux with sshd, from an environment that holds the package, ClusterShell and ansible-core:
-``python benchmarks/fleet.py [--nodes 1,10,50,200] [--rtt 0,50] [--runs 3] [--parts gather,judge,dead,cost]``.
+``python benchmarks/fleet.py [--nodes 1,10,50,200] [--rtt 0,50] [--runs 3] [--parts gather,plain,judge,dead,cost]``.
 It makes the nodes itself (benchmarks/fleet_nodes.py says what they are and are not), and ends them whatever happens.
 
 All tools of a row have the same fan-out, the same ssh_config and the same nodes, and take turns: a machine that is busy
@@ -12,8 +12,8 @@ these cores, so a ratio of seconds is one of CPU, mostly; of each tool the CPU o
   very script of the first round, on standard input, its output into a file.
 * *the whole*: `pytest --gpuready`, judged and reported, beside `ansible -m ping` and `-m setup` as they come (with
   their own ControlPersist; masters are ended between runs).
-* *testinfra*: the 40 checks of benchmarks/one_node.py on ten nodes, without multiplexing, once; for other numbers that
-  is extrapolated.
+* *testinfra* (part `plain`): the 40 checks of benchmarks/one_node.py on ten nodes, without multiplexing, once per
+  round-trip time; for other numbers that is extrapolated.
 * *judging*: shipped snapshots under other names (tests/support/fleet.py) beside as many empty items as there are
   findings.
 * *dead*: a tenth of the nodes is black-holed; beside the living alone, all tools with the same time to connect.
@@ -65,14 +65,12 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------------- the parts
 
 
-def gathering(nodes: Fleet, number: int, asked: argparse.Namespace) -> None:
-    """One number of nodes, every tool."""
+def gathering(nodes: Fleet, number: int, asked: argparse.Namespace, plainly: Times) -> None:
+    """One number of nodes, every tool; `plainly` is what testinfra took for one node, if it was tried."""
     living = addresses(number)
     table = turns(tools(living, [], asked.jobs, 10), asked.runs, nodes)
-    if "plain" in asked.parts:
-        whole = plain(living)
-        table[whole.name] = Times()
-        once(whole, table[whole.name], nodes)
+    if plainly.wall:
+        table[PLAINLY] = plainly.of(number)
     print(f"\n{number} nodes, RTT {nodes.rtt} ms, {asked.jobs} at once, {_runs(asked)}")
     show(table)
     line = nodes.line_said()
@@ -85,7 +83,7 @@ def gathering(nodes: Fleet, number: int, asked: argparse.Namespace) -> None:
     ratio(table, GATHER, CLUSH, "aim: at most 1.25")
     ratio(table, WHOLE, PING, "aim: below 1")
     ratio(table, WHOLE, SETUP)
-    ratio(table, WHOLE, next((name for name in table if name.startswith(PLAINLY)), ""))
+    ratio(table, WHOLE, PLAINLY)
 
 
 def dead(nodes: Fleet, number: int, asked: argparse.Namespace) -> None:
@@ -195,6 +193,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     unknown = set(asked.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if "plain" in asked.parts and "gather" not in asked.parts:
+        parser.error("plain is set beside what gather measures: name both")
     return asked
 
 
@@ -229,8 +229,12 @@ def main() -> None:
 
 def measure(nodes: Fleet, asked: argparse.Namespace) -> None:
     """All that needs nodes, at one round-trip time."""
+    plainly = Times()
+    if "plain" in asked.parts:
+        once(plain(addresses(min(10, nodes.number))), plainly, nodes)
+    nodes.line_said()
     for number in asked.nodes if "gather" in asked.parts else ():
-        gathering(nodes, number, asked)
+        gathering(nodes, number, asked, plainly)
     if "dead" in asked.parts and nodes.number > 1:
         dead(nodes, nodes.number, asked)
     if "cost" in asked.parts:
