@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -21,13 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleet_nodes import ALONE, PLACE
 from one_node import PLAIN
 
-from pytest_gpuready.judge import judge
-from pytest_gpuready.model import Settings
-from pytest_gpuready.node.facts import REACH, Fact, Facts
-from pytest_gpuready.node.hosts import parse_all
+from pytest_gpuready.node.facts import Facts
 from pytest_gpuready.node.script import preamble, render
-from pytest_gpuready.node.transport import Options
-from pytest_gpuready.runner import Runner
 from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:
@@ -35,10 +29,9 @@ if TYPE_CHECKING:
 
     from fleet_nodes import Fleet
 
-    from pytest_gpuready.node.hosts import NodeSpec
-    from pytest_gpuready.report.model import NodeReport
 
 NONCE = "f" * 24
+GATHERER = Path(__file__).with_name("fleet_gather.py")
 GATHER, WHOLE, CLUSH, PING, SETUP, PLAINLY = (
     "gathering",
     "the whole: pytest --gpuready",
@@ -177,24 +170,6 @@ def program(name: str) -> str | None:
 # ---------------------------------------------------------------------------------------------------- the tools
 
 
-class Gathering(Runner):
-    """The suite's own runner, with gathering as its only work."""
-
-    def _one(self, node: NodeSpec) -> NodeReport:
-        facts = self._facts(node)
-        return dataclasses.replace(_NOTHING, facts=facts) if isinstance(facts, Facts) else facts
-
-
-_NOTHING = judge(Facts("", [(REACH, Fact("cut"))]), Settings())
-
-
-def gather_only(jobs: int, hosts: str) -> None:
-    """What `gathering` runs: prints the number of nodes that answered, and why others did not."""
-    run = Gathering(parse_all([hosts]), Settings(), Options(str(PLACE / "ssh_config")), jobs=jobs).run()
-    missing = [f"{node.node}: {node.reason or node.facts.peek(REACH)}" for node in run.nodes if not node.reached]
-    print("\n".join([*missing, f"gathered {len(run.nodes) - len(missing)}"]))
-
-
 def shows(word: bytes, number: int) -> Callable[[bytes], bool]:
     """Whether the output holds the word so often."""
     return lambda said: said.count(word) == number
@@ -212,7 +187,11 @@ def tools(living: list[str], dead: list[str], jobs: int, seconds: int) -> list[T
     (PLACE / "script").write_text(preamble(NONCE) + _first_round())
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"]
     made = [
-        Tool(GATHER, [sys.executable, __file__, str(jobs), hosts], shows=shows(b"gathered %d\n" % number, 1)),
+        Tool(
+            GATHER,
+            [sys.executable, str(GATHERER), str(jobs), str(config), hosts],
+            shows=shows(b"gathered %d\n" % number, 1),
+        ),
         Tool(
             WHOLE,
             [
@@ -271,7 +250,3 @@ def _first_round() -> str:
 def _reached() -> int:
     document = json.loads((PLACE / "report.json").read_text())
     return sum(node["verdict"] not in ("unreachable", "incomplete") for node in document["nodes"])
-
-
-if __name__ == "__main__":
-    gather_only(int(sys.argv[1]), sys.argv[2])
