@@ -13,6 +13,7 @@ of a simulated node. On a machine that is busy a node may be late: then it must 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -166,7 +167,8 @@ def frozen() -> Iterator[Path]:
             if not pids:
                 break
             for pid in pids:
-                os.kill(int(pid), 9)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), 9)
             time.sleep(0.1)
         group.rmdir()
 
