@@ -51,8 +51,13 @@ def gather(
             break
         _record(facts, [request for request in requests if request is not ASK], answers, reply)
         if not reply.complete:
-            if not reply.timed_out:
-                facts.add(BROKE_OFF, Fact("cut", note=reply.trouble))
+            if reply.timed_out:
+                # What would have been asked next is known to be missing, and why.
+                _record(facts, [request for request in dict.fromkeys(wants(facts)) if request not in facts], {}, reply)
+            else:
+                # ssh's own words tell a node that fell silent from one that closed the connection.
+                said = f": {transport.complaint}" if transport.complaint else ""
+                facts.add(BROKE_OFF, Fact("cut", note=f"{reply.trouble}{said}"))
             break
     return facts
 

@@ -72,7 +72,7 @@ LOGIN: dict[str, Row] = {
         "the connection ends in the middle of the answers",
         "node.reachable",
         "unknown",
-        "the answers broke off: the connection ended (exit status 255)",
+        "the answers broke off: the connection ended (exit status 255): Connection to … closed by remote host.",
     ),
     "banner": Row("the login prints banners, control characters among them"),
     "fish": Row("the login shell is fish"),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.bad_input.rows import LOGIN
 from tests.bad_input.support import Result, assert_says, findings, suite
-from tests.support.sshd import Sshd, free_port, keygen, serving
+from tests.support.sshd import Sshd, free_port, keygen, serving, silent_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,19 +59,8 @@ def nobody_home() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def black_hole() -> Iterator[int]:
-    """A port whose queue of connections is full: the kernel drops what comes, as a firewall does."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        held = []
-        for _ in range(4):
-            one = socket.socket()
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-            held.append(one)
-        yield listener.getsockname()[1]
-        for one in held:
-            one.close()
+    with silent_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
