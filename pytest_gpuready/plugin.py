@@ -78,7 +78,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--gpuready-containerd", metavar="SOCKET", help="the containerd to judge (default: the kubelet's)")
     add("--gpuready-timeout", metavar="S", help="seconds until a node has answered everything (default: 30)")
-    add("--gpuready-jobs", metavar="N", help="nodes at once (default: by cores and open files)")
+    add("--gpuready-jobs", metavar="N", help="nodes asked at once (default: 128 a core, at most 512)")
     add(
         "--gpuready-engine",
         metavar="NAME",

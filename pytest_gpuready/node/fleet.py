@@ -167,11 +167,12 @@ class Login:
         """Let whoever waits see the end; the engine ends what runs."""
         self.doom()
 
-    def doom(self) -> None:
+    def doom(self) -> int | None:
         """The same: there is no process of this node alone."""
         self._killed.set()
         if self._waiting is not None:
             self._waiting.end(why="interrupted")
+        return None
 
     def send(self, script: str, deadline: float) -> Reply:
         """See `Transport.send`."""

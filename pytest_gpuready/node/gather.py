@@ -51,8 +51,13 @@ def gather(
             break
         _record(facts, [request for request in requests if request is not ASK], answers, reply)
         if not reply.complete:
-            if not reply.timed_out:
-                facts.add(BROKE_OFF, Fact("cut", note=reply.trouble))
+            if reply.timed_out:
+                # What would have been asked next is known to be missing, and why.
+                _record(facts, [request for request in dict.fromkeys(wants(facts)) if request not in facts], {}, reply)
+            else:
+                # ssh's own words tell a node that fell silent from one that closed the connection.
+                said = f": {transport.complaint}" if transport.complaint else ""
+                facts.add(BROKE_OFF, Fact("cut", note=f"{reply.trouble}{said}"))
             break
     return facts
 
@@ -72,9 +77,10 @@ def ask(transport: Transport, facts: Facts, request: Request, timeout: float) ->
 def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
     """Record whether the node was reached and sudo worked; False if nothing more can be asked."""
     # A login shell may say on standard output why there is no shell (nologin does).
-    words = transport.complaint or one_line(reply.output[:4096].decode("utf-8", "replace"))
+    words = transport.complaint or one_line(reply.output[:4096].decode("utf-8", "replace"), 400)
     if not transport.greeted:
-        ended = Fact("cut", note=words or reply.trouble or "no POSIX shell answered")
+        told = reply.trouble if reply.endless else words
+        ended = Fact("cut", note=told or reply.trouble or "no POSIX shell answered")
         facts.add(REACH, Fact("timeout", note=_late(words)) if reply.timed_out else ended)
         return False
     if f"\n{transport.nonce} ".encode() in reply.output:

@@ -10,6 +10,7 @@ tomlkit's (`edits.append`): it would put them amid others, and the file is longe
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[A-Za-z0-9_./\"'+-]")
 #: Longest text of the file that a command names, in characters.
 _LONGEST = 200
+#: Longest file of which what was made is kept, in bytes.
+_KEPT = 65_536
 
 
 def by_tomlkit(path: str, old: bytes | None, edit: Callable[[TOMLDocument], None]) -> Change | None:
@@ -74,20 +77,33 @@ def settings(path: str, old: bytes | None, table: Sequence[str], key: str, value
     """The ways to set a key of a table: as it is spelt there (options are read in several cases), else as a new key."""
     if old is None or any(part.encode() not in old for part in table if part != "options"):
         return
-    spelt: list[str] = []
-
-    def look(document: TOMLDocument) -> None:
-        found: Any = document
-        for part in table:
-            found = found[part]
-        spelt.extend(name for name in found if name != key and name.lower() == key.lower())
-
-    by_tomlkit(path, old, look)
+    # The nodes of a fleet have equal files: what was made of one is made of all. A file of unusual size is not kept.
+    spelt, put_into = (_spelt, _set) if len(old) <= _KEPT else (_spelt.__wrapped__, _set.__wrapped__)
     # containerd 2.x takes the spelling that is the last in byte order.
-    for name in [key, *sorted(spelt, reverse=True)]:
-        change = by_tomlkit(path, old, lambda document, name=name: put(document, [*table, name], value))  # type: ignore[misc]
+    for name in [key, *sorted(spelt(old, tuple(table), key), reverse=True)]:
+        change = put_into(path, old, (*table, name), value)
         if change is not None:
             yield change
+
+
+@functools.lru_cache(maxsize=64)
+def _spelt(old: bytes, table: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """How else the key is spelt in the table."""
+    found: list[str] = []
+
+    def look(document: TOMLDocument) -> None:
+        place: Any = document
+        for part in table:
+            place = place[part]
+        found.extend(name for name in place if name != key and name.lower() == key.lower())
+
+    by_tomlkit("", old, look)
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=64)
+def _set(path: str, old: bytes, keys: tuple[str, ...], value: str | bool) -> Change | None:  # noqa: FBT001
+    return by_tomlkit(path, old, lambda document: put(document, keys, value))
 
 
 def keep(path: str, old: bytes | None, key: str, wanted: Callable[[str], str | None]) -> Change | None:

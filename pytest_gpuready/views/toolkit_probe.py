@@ -99,11 +99,11 @@ for p in $2; do [ ! -e "$p" ] || f="$f $p"; done
 if command -v dpkg-query >/dev/null 2>&1; then
   echo manager deb
   dpkg-query -W -f='pkg|deb|${Package}|${Version}|${db:Status-Status}|${Maintainer}\n' $n 2>/dev/null
-  for p in $f; do
-    cd /var/lib/dpkg/info || continue
-    grep -lFx -e "$p" -- *nvidia*.list *containerd*.list runc*.list moby*.list 2>/dev/null |
-      sed "s#^#own|$p|#;s#\\.list\$##"
-  done
+  set --
+  for p in $f; do set -- "$@" -e "$p"; done
+  [ $# -eq 0 ] || ! cd /var/lib/dpkg/info ||
+    grep -FxH "$@" -- *nvidia*.list *containerd*.list runc*.list moby*.list 2>/dev/null |
+    sed 's#^\(.*\)\.list:\(/.*\)$#own|\2|\1#'
 fi
 if command -v rpm >/dev/null 2>&1; then
   echo manager rpm

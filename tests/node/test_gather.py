@@ -95,12 +95,26 @@ class TestEndedEarly:
         ]
         assert len(transport.scripts) == 1
 
+    def test_what_a_late_node_would_have_been_asked_next_was_not_reached(self) -> None:
+        reply = Reply(framed(b"one", end=False), timed_out=True, trouble="no answer within the deadline")
+        transport = Scripted([reply])
+        facts = gather(transport, "n", lambda known: [file("/1"), *([file("/2")] if file("/1") in known else [])], 5)
+        assert facts.peek(file("/2")) == Fact("timeout", note="not reached: no answer within the deadline")
+        assert len(transport.scripts) == 1
+
     def test_a_connection_lost_in_the_middle(self) -> None:
         transport = Scripted([Reply(framed(b"one", end=False), trouble="the connection ended (exit status 255)")])
         facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
         assert facts.text(file("/1")) == "one"
         assert facts.peek(file("/2")) == Fact("cut", note="not reached: the connection ended (exit status 255)")
         assert facts.peek(BROKE_OFF) == Fact("cut", note="the connection ended (exit status 255)")
+
+    def test_what_the_transport_says_of_it_is_kept(self) -> None:
+        transport = Scripted(
+            [Reply(framed(b"one", end=False), trouble="the connection ended")], complaint="not responding"
+        )
+        facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
+        assert facts.peek(BROKE_OFF) == Fact("cut", note="the connection ended: not responding")
 
     def test_a_node_that_ends_a_later_round(self) -> None:
         transport = Scripted([Reply(framed(b"one"), complete=True), Reply(b"", trouble="the connection ended")])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuready.asked import command, hidden
+from pytest_gpuready.asked import command
+from pytest_gpuready.inputs import hidden
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Nodes, Pytest

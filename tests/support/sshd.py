@@ -139,6 +139,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port of the loopback whose queue of connections is full: the kernel drops what comes, as a firewall does."""
+    with socket.socket() as listener, contextlib.ExitStack() as held:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            one = held.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
+
+
 def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
     """Start a server with its files in the folder; `options` are further lines of its configuration.
 
@@ -171,9 +184,12 @@ def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
         "PermitRootLogin yes",
         "PrintMotd no",
         "UseDNS no",
-        "MaxStartups 200",
+        # Of this word, unlike the others, the last line counts.
+        *([] if any(option.startswith("MaxStartups ") for option in options) else ["MaxStartups 200"]),
         "MaxSessions 100",
         "LogLevel VERBOSE",
+        # bash, as the first shell of a login, would read the ~/.bashrc of whoever runs the tests.
+        "SetEnv SHLVL=1",
         "AcceptEnv GPUREADY_SHELL GPUREADY_SETUP",
         f"ForceCommand {folder / 'login'}",
     ]
