@@ -25,8 +25,6 @@ loaded() { [ -d "/sys/module/$(echo "$1" | tr - _)" ]; }
 install_files() {
     version=${1:-580.159.04}
     rm -f "$libdir"/libnvidia-ml.so* "$libdir"/libcuda.so* "$libdir"/libnvidia-lab.so*
-    # NVIDIA's own generator mounts what is named like a driver's library: this brings the stand-ins' kernel in.
-    [ ! -d $lab/real ] || ln -s $state/kernel "$libdir/libnvidia-lab.so.$version"
     for lib in libnvidia-ml libcuda; do
         cp "$lab/driver-files/$lib.so" "$libdir/$lib.so.$version"
         ln -s "$lib.so.$version" "$libdir/$lib.so.1"
@@ -122,6 +120,9 @@ load() {
             echo "driver_version=$version"
             cat $lab/driver.txt
         } >$state/kernel
+        # NVIDIA's own generator mounts what is named like one of the driver's libraries: so the kernel's words come in.
+        # (ldconfig takes the link away while it leads nowhere.)
+        [ ! -d $lab/real ] || ln -sf $state/kernel "$libdir/libnvidia-lab.so.$version"
         proc_driver "$version"
         ;;
     nvidia-uvm | nvidia-modeset) echo live >"/sys/module/$(echo "$module" | tr - _)/initstate" ;;
