@@ -292,6 +292,16 @@ def test_handlers_are_named_where_they_stand_and_their_lines_shown() -> None:
     assert evidence(found)
 
 
+def test_nvidias_hook_is_no_runtime() -> None:
+    """Its name begins like the runtime's; as one it fails at every pod."""
+    node = healthy(SimNode(), text=config("1.7.24", binary=f"{RUNTIME}-hook"))
+    node.program(f"{RUNTIME}-hook")
+    assert finding(node, "handler").status == "fail"
+    assert f"runs {RUNTIME}-hook" in outcome(node, "handler").found
+    for twin in (".cdi", ".legacy", "-experimental"):
+        assert finding(healthy(SimNode(), text=config("1.7.24", binary=f"{RUNTIME}{twin}")), "handler").status == "pass"
+
+
 def test_a_node_with_no_handler_at_all_says_none_and_dead_tables_say_why() -> None:
     path, table = "/etc/containerd/conf.d/99-runc.toml", f"{V2}.containerd.runtimes.runc"
     text = 'imports = ["/etc/containerd/conf.d/*.toml"]\n' + config("1.7.24")

@@ -26,6 +26,7 @@ from tests.support.toolkit import (
 )
 
 OPERATOR = "/usr/local/nvidia/toolkit"
+WORKS = "toolkit.runtime-works"
 MOST = ("nvidia-container-runtime", "nvidia-ctk", "nvidia-cdi-hook")
 
 
@@ -229,6 +230,22 @@ class TestRuntimeWorks:
         assert outcome.status == "fail"
         assert outcome.remedy is not None
         assert any("nvidia-container-toolkit" in command for command in outcome.remedy.commands)
+
+    @pytest.mark.parametrize("text", ["runc version 1.3.6\ncommit: v1.3.6-0-g\nspec: 1.2.1", ""])
+    def test_another_program_under_its_name_brings_no_gpu(self, text: str) -> None:
+        """A link to runc, or to true: containers start without a GPU, and without an error."""
+        path = "/usr/bin/nvidia-container-runtime"
+        outcome = one(says(healthy(), record(path, text), record("/usr/bin/nvidia-ctk", words("nvidia-ctk"))), WORKS)
+        assert outcome.status == "fail"
+        assert outcome.found.startswith(f"{path} is no nvidia-container-runtime")
+        assert outcome.where == Where(path)
+        assert outcome.remedy is not None
+        assert "--reinstall nvidia-container-toolkit-base" in outcome.remedy.commands[0]
+
+    def test_up_to_1_9_it_says_no_words_of_its_own(self) -> None:
+        node = says(healthy(), record("/usr/bin/nvidia-container-runtime", "runc version 1.0.3\nspec: 1.0.2"))
+        packages(node, *(f"{name} 1.9.0-1" for name in FAMILY))
+        assert one(node, WORKS).status == "pass"
 
     def test_a_missing_runc_is_the_low_level_runtimes_affair(self) -> None:
         text = words("nvidia-container-runtime") + "\nno runtime binary found from candidate list: [runc crun]"
