@@ -295,7 +295,7 @@ def page() -> str:
         redact_bytes(_SECRETS.encode()).decode().rstrip(),
         "```",
         "",
-        "Of a process's environment only PATH is taken. GPUs' serial numbers and the processes that use them are cut out on the",
+        "Of a process's environment only PATH, NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME are taken. GPUs' serial numbers and the processes that use them are cut out on the",
         "node itself. The kernel log is cut to lines of the driver there. User names and host names stay.",
         "",
         "## The scripts",

@@ -284,7 +284,7 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
         raise Consequence("driver.module-loaded")
     if answer.rc == 0 and _is_another(toolkit, answer):
         return failed(
-            f"{path} is no {RUNTIME}: {command} says {_first(answer)!r}",
+            f"{path} is no {RUNTIME}: {command} says {repr(_first(answer)) if answer.text.strip() else 'nothing'}",
             expected=f"{_OWN_WORDS} …, then what the low-level runtime says",
             where=Where(path),
             evidence=said,

@@ -11,8 +11,11 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.model import Undetermined
+from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.views.driver import Driver
+from pytest_gpuready.views.handlers import is_nvidia
+from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.toolkit import MODES, RUNTIME
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 CLI = "nvidia-container-cli"
 CAPABILITIES: tuple[str, ...] = ("compat32", "compute", "display", "graphics", "ngx", "utility", "video")
+_LOW_LEVEL = '["runc", "crun"]'
 _ENVVAR = "accept-nvidia-visible-devices-envvar-when-unprivileged"
 _VOLUMES = "accept-nvidia-visible-devices-as-volume-mounts"
 
@@ -87,7 +91,7 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     with contextlib.suppress(Undetermined):
         mode = toolkit.mode_for(route)
     found += _ldconfig(toolkit, config, route, mode)
-    found += _runtimes(config)
+    found += _runtimes(toolkit, config, route)
     found += _root(toolkit, config)
     found += _selection(config, route)
     if mode == "legacy":
@@ -174,16 +178,22 @@ def _host_ldconfig(toolkit: Toolkit) -> str:
     return "/sbin/ldconfig.real" if toolkit.facts.exists("/sbin/ldconfig.real") else "/sbin/ldconfig"
 
 
-def _runtimes(config: Config) -> Iterator[Problem]:
+def _runtimes(toolkit: Toolkit, config: Config, route: str) -> Iterator[Problem]:
     keys = (RUNTIME, "runtimes")
-    if config.get(*keys) == []:
-        yield Problem("runtimes = []", "at least one low-level runtime", config.where(*keys), keys, '["runc", "crun"]')
+    said = config.get(*keys)
+    if said == []:
+        yield Problem("runtimes = []", "at least one low-level runtime", config.where(*keys), keys, _LOW_LEVEL)
+    with contextlib.suppress(Undetermined, Denied):
+        found = toolkit.low_level(route)
+        if said and is_nvidia(found):
+            words = f"runtimes = {_value(said)} leads to {found}: {RUNTIME} starts itself, without end"
+            yield Problem(words, "low-level runtimes only", config.where(*keys), keys, _LOW_LEVEL)
 
 
 def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
     keys = (CLI, "root")
     root = config.get(*keys)
-    if root and root != "/" and not toolkit.facts.exists(root):
+    if root and root != "/" and (not toolkit.facts.exists(root) or no_driver_below(toolkit, root)):
         yield Problem(
             f"root = {_value(root)}, and no driver is there",
             "root is where the driver's user space is (/ if the node has it itself)",
@@ -191,6 +201,15 @@ def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
             keys,
             '"/"',
         )
+
+
+def no_driver_below(toolkit: Toolkit, root: str) -> bool:
+    """A driver root is there and has no driver, and the node itself has one."""
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        driver, machine = toolkit.views.get(Driver), toolkit.views.get(Platform).machine
+        own = any(one.kind in ("cache", "folder") and one.fits(machine) for one in driver.libraries)
+        return own and not toolkit.has_driver_below(root)
+    return False
 
 
 def _selection(config: Config, route: str) -> Iterator[Problem]:

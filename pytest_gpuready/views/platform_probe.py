@@ -110,7 +110,9 @@ for d in /proc/[0-9]*; do
   { read -r l <"$d/stat"; } 2>/dev/null && echo "stat $l"
   tr '\0' '\n' 2>/dev/null <"$d/cmdline" | sed 's/^/arg /'
   [ -r "$d/environ" ] || echo "environ?"
-  { tr '\0' '\n' <"$d/environ" | sed -n 's/^PATH=/path /p'; } 2>/dev/null
+  { tr '\0' '\n' <"$d/environ" | sed -n 's/^PATH=/path /p
+    s/^NVIDIA_CTK_CONFIG_FILE_PATH=/toolkit /p
+    s/^XDG_CONFIG_HOME=/xdg /p'; } 2>/dev/null
   # One that ended while it was looked at is not there: what could not be read of it was not refused.
   l=; { read -r l <"$d/stat"; } 2>/dev/null
   case ${l##*)} in ''|' Z '*|' X '*) echo gone ;; esac

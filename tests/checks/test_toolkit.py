@@ -205,6 +205,44 @@ class TestConfigValid:
         outcome = one(operators(mode="bogus"), "toolkit.config-valid", "cri-handler")
         assert outcome.where == Where(OPERATOR_CONFIG, 21)
 
+    def test_a_runtime_that_would_start_itself(self) -> None:
+        node = config(
+            healthy(), 'runtimes = ["runc", "crun"]', 'runtimes = ["/usr/bin/nvidia-container-runtime", "runc"]'
+        )
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert "starts itself" in outcome.found
+        assert outcome.where == Where(CONFIG, 22)
+        assert outcome.remedy is not None
+        assert 'runtimes = ["runc", "crun"]' in outcome.remedy.summary
+        node = config(
+            healthy(), 'runtimes = ["runc", "crun"]', 'runtimes = ["runc", "/usr/bin/nvidia-container-runtime"]'
+        )
+        assert one(node, "toolkit.config-valid").status == "pass"
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "path"),
+        [
+            ("toolkit_config", "/opt/nvidia.toml", "/opt/nvidia.toml"),
+            ("config_home", "/opt", "/opt/nvidia-container-runtime/config.toml"),
+        ],
+    )
+    def test_the_daemons_environment_names_another_file(self, variable: str, value: str, path: str) -> None:
+        """The runtime inherits it; what is in /etc is read by nobody."""
+        node = healthy().put(path, DEFAULT_CONFIG.replace('"auto"', '"bogus"'))
+        setattr(node.procs[0], variable, value)
+        outcome = one(node, "toolkit.config-valid", "cri-handler")
+        assert outcome.where == Where(path, 21)
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo sed -i '21s|=.*|= \"auto\"|' {path}",)
+
+    def test_before_1_18_only_the_folder_can_be_another(self) -> None:
+        node = containerd(toolkit(debian(SimNode()), "1.17.8"))
+        node.procs[0].toolkit_config = "/opt/nvidia.toml"
+        assert one(node, "toolkit.config-valid", "cri-handler").where == Where(CONFIG)
+        node.procs[0].toolkit_config, node.procs[0].config_home = "relative.toml", "relative"
+        assert one(node, "toolkit.config-valid", "cri-handler").where == Where(CONFIG)
+
 
 class TestRuntimeWorks:
     def test_a_pass_shows_what_it_said(self) -> None:
