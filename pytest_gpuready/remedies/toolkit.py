@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,6 +70,24 @@ class ToolkitRemedies:
             (f"{self.sudo}sed -i {quote(f'{number}s|=.*|= {value}|')} {quote(path)}",),
             (Edit(path, diff),),
         )
+
+    def program(self, where: Where | None, key: tuple[str, ...], named: str, usual: str) -> Remedy:
+        """A program of the toolkit's is not where the configuration names it, or not there at all.
+
+        A package brings it to the usual place only: where another is named, that setting is what is wrong.
+        """
+        packages = PackageRemedies(self.views)
+        if where is None or (named.startswith(_USUAL) and posixpath.basename(named) == usual) or named == usual:
+            return packages.program(usual)
+        lies = self.views.get(Toolkit).elsewhere(usual)
+        # The hook executes nvidia-container-cli as it is named, and looks for it only where it is not
+        # (toolkit v1.20.0:cmd/nvidia-container-runtime-hook/main.go:41).
+        value = usual if usual != "nvidia-container-cli" else lies or f"/usr/bin/{usual}"
+        setting = self.setting(Setting(where, key, f'"{value}"'))
+        if lies is not None:
+            return setting
+        brought = packages.program(usual)
+        return Remedy(f"{brought.summary} {setting.summary}", (*brought.commands, *setting.commands), setting.edits)
 
     def _without(self, line: int, path: str, old: bytes) -> Remedy | None:
         """Comment out a line that is no TOML, or the one before it, if the rest can be read then."""
