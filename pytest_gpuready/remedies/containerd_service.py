@@ -103,6 +103,27 @@ class ServiceRemedies:
             return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
+    def devices(self) -> Remedy:
+        """The daemon's service gives it a /dev of its own."""
+        service, unit = self._service, known(lambda: self.live.unit, None)
+        if service is None or unit is None or not unit.private_devices:
+            words = f": `systemctl cat {service}` shows by what" if service else ""
+            return Remedy(
+                "Let containerd have the node's /dev. What starts it hides that (PrivateDevices, TemporaryFileSystem, "
+                f"a mount namespace of its own){words}; then restart it."
+            )
+        folder = quote(f"/etc/systemd/system/{unit.id}.d")
+        lines = "[Service]\nPrivateDevices=no"
+        return Remedy(
+            f"Take PrivateDevices from {unit.id}, whose containers get their devices from it, then restart it.",
+            (
+                f"{self._sudo}mkdir -p {folder}",
+                f"{self._sudo}tee {folder}/zz-devices.conf <<'EOF'\n{lines}\nEOF",
+                f"{self._sudo}systemctl daemon-reload",
+                *self._restart_only(),
+            ),
+        )
+
     def start(self) -> Remedy:
         """The daemon is down."""
         service = self._service

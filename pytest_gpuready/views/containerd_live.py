@@ -14,7 +14,7 @@ from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
 from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import SHORT, Request, run, script
+from pytest_gpuready.node.facts import SHORT, Request, run, script, stat
 from pytest_gpuready.views import VIEWS, View
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
@@ -58,6 +58,10 @@ def journal(unit: str) -> Request:
     return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
 
 
+#: The driver's node that every container with a GPU gets.
+CONTROL_NODE = "/dev/nvidiactl"
+
+
 class ContainerdLive(View):
     """The daemon that is judged, and its own words."""
 
@@ -75,6 +79,8 @@ class ContainerdLive(View):
             yield run(live.own_program, "--version")
         if live.unit is not None and live.unit.active != "active":
             yield live.journal_request
+        if live.root:
+            yield stat(f"{live.root}{CONTROL_NODE}")
 
     # ------------------------------------------------------------------ which one
 
@@ -121,6 +127,21 @@ class ContainerdLive(View):
 
     def _at(self, socket: str) -> Daemon | None:
         return next((daemon for daemon in self.daemons if same_socket(daemon.socket, socket)), None)
+
+    @functools.cached_property
+    def root(self) -> str:
+        """What a path of the daemon's begins with for us: nothing, unless it lives in another mount namespace."""
+        if self.selected is None:
+            return ""
+        theirs, ours = self.selected.process.mntns, self.views.get(Platform).mount_namespace
+        return f"/proc/{self.selected.process.pid}/root" if theirs and ours and theirs != ours else ""
+
+    @property
+    def without_devices(self) -> bool:
+        """The daemon has a /dev of its own in which NVIDIA's node is not, where that can be seen."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            return bool(self.root) and self.facts.stat(f"{self.root}{CONTROL_NODE}") is None
+        return False
 
     @property
     def for_clients(self) -> Daemon | None:

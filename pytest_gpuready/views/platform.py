@@ -98,7 +98,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in."""
+    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in.
+
+    `private_devices`: its processes have a /dev of their own, without hardware (systemd.exec(5), PrivateDevices).
+    """
 
     id: str
     load: str
@@ -111,6 +114,7 @@ class Unit:
     needs_reload: bool = False
     condition: str = ""
     command: tuple[str, ...] = ()
+    private_devices: bool = False
 
     @property
     def loaded(self) -> bool:
@@ -352,6 +356,7 @@ class Platform(View):
                     needs_reload=said.get("NeedDaemonReload") == "yes",
                     condition=said.get("ConditionResult", ""),
                     command=_command(block),
+                    private_devices=said.get("PrivateDevices") == "yes",
                 )
         return units
 

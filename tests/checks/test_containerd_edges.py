@@ -278,6 +278,38 @@ def test_when_the_start_is_not_known_a_restart_settles_it() -> None:
     assert commands(node, "restarted") == (RESTART,)
 
 
+def with_a_dev_of_its_own(*, private: str = "yes", sees: bool = False) -> SimNode:
+    node = ready()
+    node.procs[0].mntns = "mnt:[4026532999]"
+    node.units["containerd.service"]["PrivateDevices"] = private
+    root = f"/proc/{node.procs[0].pid}/root"
+    node.program(f"{root}{RUNTIME}")
+    return node.device(f"{root}/dev/nvidiactl", 195, 255) if sees else node
+
+
+def test_a_daemon_that_does_not_see_the_device_nodes_gives_nobody_a_gpu() -> None:
+    report = with_a_dev_of_its_own().judge()
+    found = report.findings["driver.device-nodes"]
+    assert found.status == "fail"
+    assert "not for containerd" in found.outcome.found
+    assert report.verdict == "not-ready"
+    assert found.outcome.remedy is not None
+    assert found.outcome.remedy.commands == (
+        "sudo mkdir -p /etc/systemd/system/containerd.service.d",
+        "sudo tee /etc/systemd/system/containerd.service.d/zz-devices.conf <<'EOF'\n[Service]\nPrivateDevices=no\nEOF",
+        "sudo systemctl daemon-reload",
+        RESTART,
+    )
+    other = with_a_dev_of_its_own(private="no").judge().findings["driver.device-nodes"]
+    assert other.outcome.remedy is not None
+    assert other.outcome.remedy.commands == ()
+    assert "systemctl cat containerd" in other.outcome.remedy.summary
+
+
+def test_a_mount_namespace_with_the_nodes_in_it_is_none_of_the_drivers_affair() -> None:
+    assert with_a_dev_of_its_own(sees=True).judge().verdict == "ready"
+
+
 # ------------------------------------------------------------------------------------------------------------ handlers
 
 
