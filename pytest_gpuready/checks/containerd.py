@@ -222,12 +222,20 @@ def _down(live: ContainerdLive, mend: Remedies) -> Outcome:
         [Evidence(f"systemctl show {unit.id}", f"{unit.active} ({unit.sub}), result {unit.result}")] if unit else []
     )
     evidence += [Evidence(f"journalctl -u {live.service}", line) for line in live.last_words]
+    evidence += sandboxed(live)
+    kept = ", ".join(f"{key}={value}" for key, value in live.sandbox.items())
     return failed(
-        f"no containerd runs{others}{state}",
+        f"no containerd runs{others}{state}{f', and its unit has {one_line(kept, 200)}' if kept else ''}",
         expected=f"containerd runs and answers at {live.socket}",
         evidence=tuple(evidence),
         remedy=mend.containerd.start(),
     )
+
+
+def sandboxed(live: ContainerdLive) -> tuple[Evidence, ...]:
+    """What systemd keeps from the daemon, in its own words."""
+    lines = "\n".join(f"{key}={value}" for key, value in live.sandbox.items())
+    return (Evidence(f"systemctl show {live.service}", lines),) if lines else ()
 
 
 def _answers(live: ContainerdLive, daemon: Daemon, mend: Remedies) -> Outcome:

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
+from pytest_gpuready.checks.containerd import sandboxed
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import (
     Denied,
@@ -17,6 +18,7 @@ from pytest_gpuready.model import (
     failed,
     passed,
 )
+from pytest_gpuready.views.containerd_live import CONTROL_NODE
 from pytest_gpuready.views.driver import BLACKWELL, GRACE_HOPPER, TURING
 
 if TYPE_CHECKING:
@@ -232,12 +234,13 @@ def device_nodes(driver: Driver, containerd_live: ContainerdLive, mend: Remedies
             evidence=_kernel_says(driver),
             remedy=mend.gpus.none_driven(driver.gpus_on_bus),
         )
-    if not faults and containerd_live.without_devices:
+    if not faults and containerd_live.hides(CONTROL_NODE):
         return failed(
             f"/dev: {names} are there, and not for containerd: it has a /dev of its own",
             expected="containerd has the node's /dev",
-            where=Where(f"{containerd_live.root}/dev/nvidiactl"),
-            remedy=mend.containerd.devices(),
+            evidence=sandboxed(containerd_live),
+            where=Where(f"{containerd_live.root}{CONTROL_NODE}"),
+            remedy=mend.containerd.unhide("/dev"),
         )
     if not faults:
         return passed(f"/dev: {names}, major {driver.frontend_major}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.views.cdi import GPU_KIND, Cdi
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.handlers import is_nvidia
 from pytest_gpuready.views.platform import Platform
@@ -94,6 +95,8 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     found += _runtimes(toolkit, config, route)
     found += _root(toolkit, config)
     found += _selection(config, route)
+    if mode == "cdi":
+        found += _default_kind(toolkit, config)
     if mode == "legacy":
         found += [*_cgroups(toolkit, config), *_capabilities(config)]
     return found
@@ -225,6 +228,24 @@ def _selection(config: Config, route: str) -> Iterator[Problem]:
         keys,
         "true",
     )
+
+
+def _default_kind(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
+    keys = (RUNTIME, "modes", "cdi", "default-kind")
+    said = config.text(*keys)
+    if said in ("", GPU_KIND):
+        return
+    kinds: set[str] = set()
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        kinds = {found.spec.kind for found in toolkit.views.get(Cdi).everywhere() if found.spec is not None}
+    if GPU_KIND in kinds and said not in kinds:
+        yield Problem(
+            f"default-kind = {_value(said)}, and no CDI spec is of that kind: what containers ask for is unresolvable",
+            f"the kind of a spec that is there, {GPU_KIND}",
+            config.where(*keys),
+            keys,
+            f'"{GPU_KIND}"',
+        )
 
 
 def _cgroups(toolkit: Toolkit, config: Config) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.containerd_live import STOCK, ContainerdLive
 from pytest_gpuready.views.platform import Platform
+from pytest_gpuready.views.sandbox import HIDING, UNDONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,25 +104,33 @@ class ServiceRemedies:
             return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
-    def devices(self) -> Remedy:
-        """The daemon's service gives it a /dev of its own."""
-        service, unit = self._service, known(lambda: self.live.unit, None)
-        if service is None or unit is None or not unit.private_devices:
-            words = f": `systemctl cat {service}` shows by what" if service else ""
+    def unhide(self, what: str) -> Remedy:
+        """The daemon lives in a mount namespace of its own, without something that the node has."""
+        nothing: dict[str, str] = {}
+        keys = [key for key in known(lambda: self.live.sandbox, nothing) if key in HIDING]
+        commands = self._without(keys)
+        if commands:
             return Remedy(
-                "Let containerd have the node's /dev. What starts it hides that (PrivateDevices, TemporaryFileSystem, "
-                f"a mount namespace of its own){words}; then restart it."
+                f"Let containerd have the node's {what}: its service is not to set {', '.join(keys)}.", commands
             )
-        folder = quote(f"/etc/systemd/system/{unit.id}.d")
-        lines = "[Service]\nPrivateDevices=no"
+        words = f": `systemctl cat {self._service}` may show by what" if self._service else ""
         return Remedy(
-            f"Take PrivateDevices from {unit.id}, whose containers get their devices from it, then restart it.",
-            (
-                f"{self._sudo}mkdir -p {folder}",
-                f"{self._sudo}tee {folder}/zz-devices.conf <<'EOF'\n{lines}\nEOF",
-                f"{self._sudo}systemctl daemon-reload",
-                *self._restart_only(),
-            ),
+            f"Let containerd have the node's {what}. What starts it gives it a mount namespace of its own{words}; then "
+            "restart it."
+        )
+
+    def _without(self, keys: list[str]) -> tuple[str, ...]:
+        """What takes settings of systemd.exec(5) from the daemon's unit, by a drop-in that is read last."""
+        unit = known(lambda: self.live.unit, None)
+        if unit is None or not keys:
+            return ()
+        folder = quote(f"/etc/systemd/system/{unit.id}.d")
+        lines = "\n".join(["[Service]", *(f"{key}={UNDONE[key]}" for key in keys)])
+        return (
+            f"{self._sudo}mkdir -p {folder}",
+            f"{self._sudo}tee {folder}/zz-gpuready.conf <<'EOF'\n{lines}\nEOF",
+            f"{self._sudo}systemctl daemon-reload",
+            *self._restart_only(),
         )
 
     def start(self) -> Remedy:
@@ -132,6 +141,11 @@ class ServiceRemedies:
         if service is None:
             return Remedy("No unit of systemd starts containerd: install it as a service.", self.install().commands)
         unit = known(lambda: self.live.unit, None)
+        nothing: dict[str, str] = {}
+        keys = list(known(lambda: self.live.sandbox, nothing))
+        if keys and self._without(keys):
+            words = f"{service} does not start, and its unit sets {', '.join(keys)}, which containerd cannot do without"
+            return Remedy(f"{words}: take that from it, then start it.", self._without(keys))
         unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
         return Remedy(
             f"Start {service}, now and at every boot.",

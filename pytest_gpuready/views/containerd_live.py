@@ -15,7 +15,7 @@ from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SHORT, Request, run, script, stat
-from pytest_gpuready.views import VIEWS, View
+from pytest_gpuready.views import VIEWS, View, sandbox
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
     Daemon,
@@ -79,8 +79,12 @@ class ContainerdLive(View):
             yield run(live.own_program, "--version")
         if live.unit is not None and live.unit.active != "active":
             yield live.journal_request
+            yield sandbox.request(live.unit.id)
         if live.root:
             yield stat(f"{live.root}{CONTROL_NODE}")
+            yield stat(f"{live.root}{live.config_path}")
+            if live.unit is not None:
+                yield sandbox.request(live.unit.id)
 
     # ------------------------------------------------------------------ which one
 
@@ -136,12 +140,19 @@ class ContainerdLive(View):
         theirs, ours = self.selected.process.mntns, self.views.get(Platform).mount_namespace
         return f"/proc/{self.selected.process.pid}/root" if theirs and ours and theirs != ours else ""
 
-    @property
-    def without_devices(self) -> bool:
-        """The daemon has a /dev of its own in which NVIDIA's node is not, where that can be seen."""
+    def hides(self, path: str) -> bool:
+        """The daemon lives in a mount namespace of its own in which a file is not, where that can be seen."""
         with contextlib.suppress(Undetermined, NotApplicable, Denied):
-            return bool(self.root) and self.facts.stat(f"{self.root}{CONTROL_NODE}") is None
+            return bool(self.root) and self.facts.stat(f"{self.root}{path}") is None
         return False
+
+    @functools.cached_property
+    def sandbox(self) -> dict[str, str]:
+        """Settings of its unit that keep things from it, and their values; empty where none is known."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            if self.unit is not None:
+                return sandbox.settings(self.facts.text(sandbox.request(self.unit.id)) or "")
+        return {}
 
     @property
     def for_clients(self) -> Daemon | None:

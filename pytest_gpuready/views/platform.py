@@ -98,10 +98,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in.
-
-    `private_devices`: its processes have a /dev of their own, without hardware (systemd.exec(5), PrivateDevices).
-    """
+    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in."""
 
     id: str
     load: str
@@ -114,7 +111,6 @@ class Unit:
     needs_reload: bool = False
     condition: str = ""
     command: tuple[str, ...] = ()
-    private_devices: bool = False
 
     @property
     def loaded(self) -> bool:
@@ -356,7 +352,6 @@ class Platform(View):
                     needs_reload=said.get("NeedDaemonReload") == "yes",
                     condition=said.get("ConditionResult", ""),
                     command=_command(block),
-                    private_devices=said.get("PrivateDevices") == "yes",
                 )
         return units
 

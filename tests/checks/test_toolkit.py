@@ -6,6 +6,7 @@ import pytest
 
 from pytest_gpuready.model import Consequence, Where
 from pytest_gpuready.views.toolkit import CONFIG, OPERATOR_CONFIG
+from tests.support import cdi
 from tests.support.simnode import SimNode
 from tests.support.toolkit import (
     DEFAULT_CONFIG,
@@ -204,6 +205,19 @@ class TestConfigValid:
     def test_the_operators_runtime_has_a_file_of_its_own(self) -> None:
         outcome = one(operators(mode="bogus"), "toolkit.config-valid", "cri-handler")
         assert outcome.where == Where(OPERATOR_CONFIG, 21)
+
+    def test_a_default_kind_of_which_there_is_no_spec(self) -> None:
+        """NVIDIA_VISIBLE_DEVICES=all means a device of that kind, in mode cdi alone."""
+        node = config(cdi.cdi(healthy()), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
+        assert one(node, "toolkit.config-valid").status == "pass"
+        config(node, 'mode = "auto"', 'mode = "cdi"')
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert outcome.where == Where(CONFIG, 28)
+        assert outcome.remedy is not None
+        assert 'default-kind = "nvidia.com/gpu"' in outcome.remedy.summary
+        bare = config(healthy(), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
+        assert one(config(bare, 'mode = "auto"', 'mode = "cdi"'), "toolkit.config-valid").status == "pass"
 
     def test_a_runtime_that_would_start_itself(self) -> None:
         node = config(
