@@ -43,6 +43,7 @@ _KINDS: dict[tuple[str, ...], tuple[type | tuple[type, ...], str]] = {
     (CLI, "load-kmods"): (bool, "true or false"),
     (CLI, "no-cgroups"): (bool, "true or false"),
     (CLI, "root"): (str, "a string"),
+    (CLI, "ldcache"): (str, "a string"),
     (CLI, "path"): (str, "a string"),
     (CLI, "user"): (str, "a string"),
     (CLI, "environment"): (list, "a list of strings"),
@@ -98,7 +99,7 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     if mode == "cdi":
         found += _default_kind(toolkit, config)
     if mode == "legacy":
-        found += [*_cgroups(toolkit, config), *_capabilities(config)]
+        found += [*_cgroups(toolkit, config), *_capabilities(config), *_ldcache(toolkit, config)]
     return found
 
 
@@ -175,6 +176,15 @@ def _ldconfig(toolkit: Toolkit, config: Config, route: str, mode: str) -> Iterat
             keys,
             f'"@{_host_ldconfig(toolkit)}"',
         )
+
+
+def _ldcache(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
+    """nvidia-container-cli opens the cache that it is told of (libnvidia-container src/ldcache.c)."""
+    keys = (CLI, "ldcache")
+    said = config.text(*keys)
+    if posixpath.isabs(said) and not toolkit.facts.exists(said):
+        found = f"ldcache = {_value(said)}, and that file is not there"
+        yield Problem(found, "the loader's cache of this node", config.where(*keys), keys, '"/etc/ld.so.cache"')
 
 
 def _host_ldconfig(toolkit: Toolkit) -> str:

@@ -104,7 +104,8 @@ class Toolkit(View):
         ]
         ldconfig = config.text("nvidia-container-cli", "ldconfig").removeprefix("@")
         root = config.text("nvidia-container-cli", "root")
-        for place in (ldconfig, f"{ldconfig.removesuffix('.real')}.real", root):
+        ldcache = config.text("nvidia-container-cli", "ldcache")
+        for place in (ldconfig, f"{ldconfig.removesuffix('.real')}.real", ldcache, root):
             if place.startswith("/"):
                 yield stat(place)
         yield from _below(root)
@@ -267,6 +268,21 @@ class Toolkit(View):
                 found[parts[2]] = Package(parts[1], parts[2], parts[3], parts[5])
         return found
 
+    @property
+    def half_installed(self) -> set[str]:
+        """Packages whose installation dpkg began and did not finish (dpkg-query(1), db:Status-Status)."""
+        states = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+        return {
+            parts[2] for parts in self._package_lines if len(parts) >= 6 and parts[0] == "pkg" and parts[4] in states
+        }
+
+    @property
+    def held(self) -> set[str]:
+        """Packages that are on hold: apt changes them only when it is told so."""
+        return {
+            parts[2] for parts in self._package_lines if len(parts) >= 7 and parts[0] == "pkg" and parts[6] == "hold"
+        }
+
     def owner(self, path: str) -> Package | None:
         """The package that a file is of; None where none is known to own it."""
         for parts in self._package_lines:
@@ -365,6 +381,8 @@ class Toolkit(View):
         fact = self.facts.fact(file(path))
         if fact.state == "absent":
             return Config(path, None)
+        if fact.state == "odd" and fact.note == "is a directory":
+            return Config(path, None, TomlError("it is a folder"))
         if fact.state == "odd":
             raise Undetermined(f"{path}: {fact.note or 'cannot be read'}")
         try:

@@ -101,7 +101,7 @@ f=
 for p in $2; do [ ! -e "$p" ] || f="$f $p"; done
 if command -v dpkg-query >/dev/null 2>&1; then
   echo manager deb
-  dpkg-query -W -f='pkg|deb|${Package}|${Version}|${db:Status-Status}|${Maintainer}\n' $n 2>/dev/null
+  dpkg-query -W -f='pkg|deb|${Package}|${Version}|${db:Status-Status}|${Maintainer}|${db:Status-Want}\n' $n 2>/dev/null
   for p in $f; do
     cd /var/lib/dpkg/info || continue
     grep -lFx -e "$p" -- *nvidia*.list *containerd*.list runc*.list moby*.list 2>/dev/null |

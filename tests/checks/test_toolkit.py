@@ -206,6 +206,23 @@ class TestConfigValid:
         outcome = one(operators(mode="bogus"), "toolkit.config-valid", "cri-handler")
         assert outcome.where == Where(OPERATOR_CONFIG, 21)
 
+    def test_a_folder_in_its_place_is_put_aside(self) -> None:
+        node = healthy().remove(CONFIG).folder(CONFIG)
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert "folder" in outcome.found
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo mv {CONFIG} {CONFIG}.disabled",)
+
+    def test_legacy_mode_opens_the_loaders_cache_that_is_named(self) -> None:
+        node = config(healthy(), '#ldcache = "/etc/ld.so.cache"', 'ldcache = "/opt/ld.so.cache"')
+        assert one(node, "toolkit.config-valid").status == "pass"
+        legacy(node)
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.found == 'ldcache = "/opt/ld.so.cache", and that file is not there'
+        assert outcome.where == Where(CONFIG, 10)
+        assert one(node.put("/opt/ld.so.cache", ""), "toolkit.config-valid").status == "pass"
+
     def test_a_default_kind_of_which_there_is_no_spec(self) -> None:
         """NVIDIA_VISIBLE_DEVICES=all means a device of that kind, in mode cdi alone."""
         node = config(cdi.cdi(healthy()), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
