@@ -132,6 +132,11 @@ MESSAGES: tuple[Message, ...] = (
         "in the device plugin's log: its pod runs on plain runc",
     ),
     Message('exec: "runc": executable file not found in $PATH', "containerd.runc"),
+    Message(
+        'runtime "io.containerd.runc.v2" binary not installed "containerd-shim-runc-v2": file does not exist',
+        "containerd.runc",
+        "the shim is gone",
+    ),
     Message("container.Runtime.Name must be set: invalid argument", "containerd.handler-runtime-type"),
     Message(
         'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/…"',

@@ -27,6 +27,7 @@ from pytest_gpuready.model import (
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views.containerd_live import ContainerdLive as ContainerdLiveView
 from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, RUNTIME_ROUTES, numbers
 
 if TYPE_CHECKING:
@@ -294,6 +295,9 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
         return passed(f"{path}: {_first(answer)}", evidence=said)
     if "no runtime binary found" in answer.text:
         raise Consequence("toolkit.low-level-runtime")
+    low_level = toolkit.views.get(ContainerdLiveView).starters
+    if low_level is not None and low_level.broken and low_level.runc in answer.text:
+        raise Consequence("containerd.runc")
     last = next((line for line in reversed(answer.text.splitlines()) if line.strip()), "it says nothing")
     return failed(
         f"{command} ends with {answer.rc}: {one_line(_message(last), 300)}",

@@ -10,10 +10,12 @@ from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
+from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.containerd_live import STOCK, ContainerdLive
 from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.sandbox import HIDING, UNDONE
+from pytest_gpuready.views.toolkit import Toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.daemons import Daemon
     from pytest_gpuready.views.flavours import Flavour
+    from pytest_gpuready.views.toolkit import Package
 
 T = TypeVar("T")
 
@@ -193,6 +196,18 @@ class ServiceRemedies:
             f"This node's containers are {' and '.join(names)}'s. NVIDIA's toolkit sets that up itself (nvidia-ctk "
             f"runtime configure --runtime={option}); install containerd only where it is to run them instead.",
         )
+
+    def again(self, program: str) -> Remedy:
+        """A part of containerd's is gone: the package that has it anew."""
+        flavour = self._flavour
+        if flavour.embedded:
+            return Remedy(f"{flavour.name} brings its own {program}: reinstall it.")
+        nothing: dict[str, Package] = {}
+        installed = known(lambda: self.views.get(Toolkit).packages, nothing)
+        for name in ("containerd.io", "moby-containerd", "containerd"):
+            if name in installed:
+                return PackageRemedies(self.views).again(name)
+        return Remedy(f"Put {program} beside containerd again: it comes with containerd's own archive and packages.")
 
     def _typed(self, package: str) -> str:
         return f"{self._sudo}{_INSTALL[self._manager].format(sudo=self._sudo, package=package)}"

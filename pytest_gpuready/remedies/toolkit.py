@@ -127,12 +127,12 @@ class ToolkitRemedies:
             f"runtimes = {value}. It is read at each container start."
         )
 
-    def runc(self) -> Remedy:
-        """There is no runc for the daemon."""
+    def runc(self, *, broken: bool = False) -> Remedy:
+        """There is no runc for the daemon; or it is there, and does not run."""
         live, packages = self.views.get(ContainerdLive), PackageRemedies(self.views)
         lying = self.views.get(Toolkit).elsewhere("runc")
         with contextlib.suppress(Undetermined, Denied):
-            if lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
+            if not broken and lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
                 return Remedy(
                     f"{lying} is there: let the daemon's PATH lead to it.",
                     (f"{self.sudo}ln -s {quote(lying)} /usr/local/bin/runc",),

@@ -15,7 +15,7 @@ from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SHORT, Request, run, script, stat
-from pytest_gpuready.views import VIEWS, View, sandbox
+from pytest_gpuready.views import VIEWS, View, sandbox, starters
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
     Daemon,
@@ -80,6 +80,8 @@ class ContainerdLive(View):
         if live.unit is not None and live.unit.active != "active":
             yield live.journal_request
             yield sandbox.request(live.unit.id)
+        if live.starters_request is not None:
+            yield live.starters_request
         if live.root:
             yield stat(f"{live.root}{CONTROL_NODE}")
             yield stat(f"{live.root}{live.config_path}")
@@ -145,6 +147,22 @@ class ContainerdLive(View):
         with contextlib.suppress(Undetermined, NotApplicable, Denied):
             return bool(self.root) and self.facts.stat(f"{self.root}{path}") is None
         return False
+
+    @property
+    def starters_request(self) -> Request | None:
+        """Its shim and runc are looked for where it looks; None where that cannot be said."""
+        process = self.selected.process if self.selected is not None else None
+        if process is None or not process.path or self.root:
+            return None
+        return starters.request(process.path, posixpath.dirname(process.exe or ""))
+
+    @functools.cached_property
+    def starters(self) -> starters.Starters | None:
+        """What it starts containers by; None where nobody could look."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            if self.starters_request is not None:
+                return starters.read(self.facts.text(self.starters_request) or "")
+        return None
 
     @functools.cached_property
     def sandbox(self) -> dict[str, str]:

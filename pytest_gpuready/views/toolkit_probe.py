@@ -59,7 +59,7 @@ if timeout 1 true 2>/dev/null; then t='timeout 4'; fi
 seen=:
 IFS=:
 for d in $PATH $2; do
-  case $d in /*) ;; *) continue ;; esac
+  case $d in /bin|/sbin) [ ! -L "$d" ] || continue ;; /*) ;; *) continue ;; esac
   IFS=' '
   for n in $1; do
     p=$d/$n

@@ -256,6 +256,13 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
+        "shim-missing",
+        "containerd's shim is gone: no container starts, with a GPU or without.",
+        "rm /usr/bin/containerd-shim-runc-v2",
+        ("containerd.runc",),
+        says="containerd-shim-runc-v2 is not in",
+    ),
+    Fault(
         "ctr-missing",
         "ctr is not there.",
         "rm /usr/bin/ctr",

@@ -366,6 +366,14 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
+        "runc-empty",
+        "The disk was full when runc was updated: the file is there, executable, and empty.",
+        ": >$(readlink -f $(command -v runc))",
+        ("containerd.runc",),
+        says="it says nothing",
+        generations=NEWEST,
+    ),
+    Fault(
         "runc-removed",
         "The package runc was removed by force.",
         "dpkg --force-depends -r runc",
