@@ -136,6 +136,9 @@ class PackageRemedies:
                 command = f"{self.sudo}{_REINSTALL[manager].format(' '.join(map(quote, names)))}"
                 summary = f"{' and '.join(names)} should bring a {name} that works: install the package anew."
                 return self._finished(manager, summary, (command,))
+            # The whole is there without this part: removed by force. Asked for the whole, apt finds it installed.
+            if owner not in toolkit.packages and TOOLKIT in toolkit.packages:
+                return self.package(owner)
         return self.toolkit()
 
     def other(self, *names: str) -> Remedy:

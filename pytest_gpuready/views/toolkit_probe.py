@@ -88,7 +88,7 @@ for d in $PATH $2; do
       r=$?
       ;;
     esac
-    printf '%s\n' "$o" | sed 's/^/> /'
+    printf '%s\n' "$o" | head -n 40 | sed 's/^/> /'
     echo "rc $r"
   done
   IFS=:

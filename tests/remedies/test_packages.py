@@ -179,6 +179,14 @@ def test_a_package_whose_installation_broke_off_is_installed_anew() -> None:
     assert remedy.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base",)
 
 
+def test_a_part_that_was_removed_by_force_is_asked_for_by_its_name() -> None:
+    """nvidia-container-toolkit is already the newest version, says apt."""
+    node = dpkg(debian(SimNode()), "nvidia-container-toolkit|1.18.2-1|installed|NVIDIA|hold")
+    remedy: Remedy = Remedies(views(node)).packages.program("nvidia-container-runtime")
+    command = "sudo apt-get install -y --allow-change-held-packages nvidia-container-toolkit-base"
+    assert remedy.commands == (command,)
+
+
 def test_packages_on_hold_are_installed_all_the_same_and_it_is_said() -> None:
     base, other = "nvidia-container-toolkit-base", "libnvidia-container1|1.18.2-1|installed|NVIDIA|install"
     remedy = toolkit(dpkg(debian(SimNode()), f"{base}||not-installed||hold", other))

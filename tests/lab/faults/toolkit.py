@@ -276,7 +276,7 @@ FAULTS = (
     Fault(
         "config-runtime-starts-itself",
         "The low-level runtime is NVIDIA's own: --version and containers do not end.",
-        "toolkit_set nvidia-container-runtime.runtimes=/usr/bin/nvidia-container-runtime",
+        "sed -i 's|^runtimes = .*|runtimes = [\"/usr/bin/nvidia-container-runtime\"]|' $TOOLKIT",
         ("toolkit.config-valid",),
         spares=("ctr-gpus",),
         where=f"{TOOLKIT}:runtimes =",
