@@ -37,6 +37,8 @@ class Target:
     words: Sequence[bytes] = ()
     #: Its share of the time.
     weight: int = 1
+    #: Whether a refusal is in a daemon's own words, which repeat what was written, line ends too.
+    quotes: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def once(target: Target, data: bytes, number: int = 0) -> tuple[Trouble | None, 
             target.run(data)
     except target.refusals as error:
         said = str(error)
-        if not said.strip() or "\n" in said.strip():
+        if not said.strip() or ("\n" in said.strip() and not target.quotes):
             return Trouble(target.name, number, data, f"a refusal of no or many lines: {said!r}", "refusal"), True
         return None, True
     except (Exception, TooLong) as error:  # noqa: BLE001 - whatever it is, it is what we are after

@@ -380,7 +380,14 @@ def targets() -> tuple[Target, ...]:
         ),
     ]
     made += [
-        Target(f"TOML {dialect.value}{' lazy' * lazy}", tomls, _toml(dialect, lazy=lazy), (TomlError,), toml_words)
+        Target(
+            f"TOML {dialect.value}{' lazy' * lazy}",
+            tomls,
+            _toml(dialect, lazy=lazy),
+            (TomlError,),
+            toml_words,
+            quotes=True,
+        )
         for dialect in Dialect
         for lazy in (False, True)
         if not (lazy and dialect is Dialect.V1)
