@@ -10,6 +10,7 @@ tomlkit's (`edits.append`): it would put them amid others, and the file is longe
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,12 @@ def settings(path: str, old: bytes | None, table: Sequence[str], key: str, value
     """The ways to set a key of a table: as it is spelt there (options are read in several cases), else as a new key."""
     if old is None or any(part.encode() not in old for part in table if part != "options"):
         return
+    yield from _settings(path, old, tuple(table), key, value)
+
+
+# A third of judging a node otherwise; and the nodes of a fleet have the same files.
+@functools.lru_cache(maxsize=64)
+def _settings(path: str, old: bytes, table: tuple[str, ...], key: str, value: str | bool) -> tuple[Change, ...]:  # noqa: FBT001
     spelt: list[str] = []
 
     def look(document: TOMLDocument) -> None:
@@ -84,10 +91,11 @@ def settings(path: str, old: bytes | None, table: Sequence[str], key: str, value
 
     by_tomlkit(path, old, look)
     # containerd 2.x takes the spelling that is the last in byte order.
-    for name in [key, *sorted(spelt, reverse=True)]:
-        change = by_tomlkit(path, old, lambda document, name=name: put(document, [*table, name], value))  # type: ignore[misc]
-        if change is not None:
-            yield change
+    made = [
+        by_tomlkit(path, old, lambda document, name=name: put(document, [*table, name], value))  # type: ignore[misc]
+        for name in [key, *sorted(spelt, reverse=True)]
+    ]
+    return tuple(change for change in made if change is not None)
 
 
 def keep(path: str, old: bytes | None, key: str, wanted: Callable[[str], str | None]) -> Change | None:

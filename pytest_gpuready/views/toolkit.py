@@ -422,6 +422,22 @@ class Toolkit(View):
         Up to 1.17 `auto` is legacy, from 1.18 jit-cdi, on Tegra csv (toolkit v1.20.0:internal/info/auto.go:89,111). The
         operator's nvidia-container-runtime.cdi and .legacy have theirs in their name.
         """
+        if route not in self._modes:
+            try:
+                self._modes[route] = self._mode_for(route)
+            except (Undetermined, Denied) as error:
+                self._modes[route] = error
+        found = self._modes[route]
+        if isinstance(found, str):
+            return found
+        raise found
+
+    @functools.cached_property
+    def _modes(self) -> dict[str, str | Undetermined | Denied]:
+        """By route, the mode or why it cannot be said: every check asks."""
+        return {}
+
+    def _mode_for(self, route: str) -> str:
         path = self.runtime_for(route)
         for suffix in ("cdi", "legacy"):
             if (path or "").endswith(f".{suffix}"):
