@@ -35,10 +35,10 @@ def test_the_command_does_what_the_diff_says(tmp_path: Path) -> None:
 
 def test_a_program_that_is_named_elsewhere_is_named_where_it_lies() -> None:
     """No package brings it to that place."""
-    node, where = toolkit(debian(SimNode())), Where(CONFIG, 41)
+    node, where = toolkit(debian(SimNode())), Where(CONFIG, 42)
     node = config(node, '[nvidia-ctk]\npath = "nvidia-ctk"', '[nvidia-ctk]\npath = "/opt/nvidia-ctk"')
     key, named = ("nvidia-ctk", "path"), "/opt/nvidia-ctk"
-    set_it = (f"sudo sed -i '41s|=.*|= \"nvidia-ctk\"|' {CONFIG}",)
+    set_it = (f"sudo sed -i '42s|=.*|= \"nvidia-ctk\"|' {CONFIG}",)
     found: Remedy = Remedies(views(node)).toolkit.program(where, key, named, "nvidia-ctk")
     assert found.commands == set_it
     again: Remedy = Remedies(views(node.remove("/usr/bin/nvidia-ctk"))).toolkit.program(where, key, named, "nvidia-ctk")
