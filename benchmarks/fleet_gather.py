@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import REACH, Facts
-from pytest_gpuready.node.hosts import NodeSpec, parse_all
+from pytest_gpuready.node.hosts import parse_all
 from pytest_gpuready.node.transport import Options
 from pytest_gpuready.report.model import NodeReport
 from pytest_gpuready.routes import Required
@@ -22,9 +22,8 @@ from pytest_gpuready.runner import Runner
 class Gathering(Runner):
     """With gathering as its only work."""
 
-    def _one(self, node: NodeSpec) -> NodeReport:
-        facts = self._facts(node)
-        return NodeReport(facts, Required((), ""), {}, {}, "unknown") if isinstance(facts, Facts) else facts
+    def _report(self, facts: Facts) -> NodeReport:
+        return NodeReport(facts, Required((), ""), {}, {}, "unknown")
 
 
 def main() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 import shlex
 import warnings
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from pytest_gpuready import inputs
 from pytest_gpuready.early import options
+from pytest_gpuready.inputs import InputError, hidden
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.hosts import NodeSpec, SpecError, expand, parse_all, split
@@ -23,6 +23,7 @@ from pytest_gpuready.plugin import INI, STDIN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_gpuready.node.fleet import Engine
     from pytest_gpuready.node.transport import Options
 
 #: Longest deadline that is taken, in seconds.
@@ -38,6 +39,7 @@ class Asked:
     options: Options
     timeout: float
     jobs: int
+    engine: Engine | None
     save: Path | None
     json: str | None
     markdown: str | None
@@ -65,6 +67,7 @@ def read(config: pytest.Config) -> Asked:
         options=options(config),
         timeout=timeout(config),
         jobs=_jobs(config),
+        engine=_engine(config, nodes),
         save=Path(option.gpuready_save) if option.gpuready_save else None,
         json=option.gpuready_json,
         markdown=option.gpuready_md,
@@ -121,15 +124,10 @@ def _lines(config: pytest.Config, path: str) -> Iterable[str]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise pytest.UsageError(f"--gpuready-hosts-file {path}: {why}") from None
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        # A comment begins at the line's start or after a blank; elsewhere # may belong to a spec.
-        spec = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
-        if spec:
-            try:
-                parse_all([spec])
-            except SpecError as error:
-                raise pytest.UsageError(hidden(f"{name}:{number}: {error}")) from None
-            yield spec
+    try:
+        yield from inputs.spec_lines(text, name)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _looked_up(config: pytest.Config, nodes: list[NodeSpec]) -> list[NodeSpec]:
@@ -246,10 +244,38 @@ def _jobs(config: pytest.Config) -> int:
     return int(number)
 
 
+def _engine(config: pytest.Config, nodes: tuple[NodeSpec, ...]) -> Engine | None:
+    """What asks the nodes, if not threads do."""
+    name, source = _asked(config, "gpuready_engine")
+    if name in (None, "threads"):
+        return None
+    if name != "clustershell":
+        raise pytest.UsageError(f"{source}: no such engine; there are threads, clustershell")
+    from pytest_gpuready.node import fleet  # noqa: PLC0415 - only where it is asked for
+    from pytest_gpuready.runner import default_jobs  # noqa: PLC0415 - likewise
+
+    if not fleet.installed():
+        raise pytest.UsageError(f"{source} needs ClusterShell: {fleet.INSTALL}")
+    if _live(config):
+        raise pytest.UsageError(
+            f"{source}: --gpuready-live runs containers in one login that watches over them, which threads have and "
+            "ClusterShell has not: leave one of the two out"
+        )
+    taken = [node for node in nodes if fleet.takes(node)]
+    secret = next((node for node in taken if node.password is not None), None)
+    if secret is not None:
+        raise pytest.UsageError(
+            f"{source}: {secret.label} has a password, which ClusterShell cannot give to ssh unseen: use a key"
+        )
+    try:
+        routes = fleet.routes() if taken else []
+    except fleet.FleetError as error:
+        raise pytest.UsageError(f"{source}: topology.conf cannot be used: {error}") from None
+    return fleet.Engine(taken, options(config), _jobs(config) or default_jobs(), routes)
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """What judging depends on, from options and ini keys. `UsageError` for what cannot be understood."""
-    from pytest_gpuready.routes import ROUTES  # noqa: PLC0415 - it imports the views
-
     sources: dict[str, str] = {}
     found: dict[str, str | None] = {}
     for name in ("routes", "handler", "containerd"):
@@ -257,19 +283,11 @@ def read_settings(config: pytest.Config) -> Settings:
         found[name] = value
         if value is not None:
             sources[name] = source
-    words = re.split(r"[,\s]+", found["routes"] or "")
-    routes = tuple(dict.fromkeys(word for word in words if word))
-    wrong = [route for route in routes if route not in ROUTES]
-    if (wrong and routes not in (("any",), ("all",))) or (found["routes"] is not None and not routes):
-        raise pytest.UsageError(
-            f"{sources['routes']}: {', '.join(wrong) or 'nothing'}: no such route; "
-            f"there are {', '.join(ROUTES)}, or any, or all alone"
-        )
-    socket = found["containerd"]
-    if socket is not None:
-        socket = socket.removeprefix("unix://")
-        if not socket.startswith("/"):
-            raise pytest.UsageError(f"{sources['containerd']}: not an absolute path of a socket")
+    try:
+        routes = inputs.routes(found["routes"], sources.get("routes", ""))
+        socket = inputs.socket(found["containerd"], sources.get("containerd", ""))
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
     kubeconfig = config.option.gpuready_kubeconfig
     if kubeconfig and not Path(kubeconfig).is_file():
         raise pytest.UsageError(f"--gpuready-kubeconfig {kubeconfig}: no such file")
@@ -309,22 +327,13 @@ def _image(config: pytest.Config) -> str:
 # ---------------------------------------------------------------------------------------------------- the controller
 
 
-def hidden(text: str) -> str:
-    """The text without the passwords of host specs in it, also of those that lack their scheme."""
-    return re.sub(r"([A-Za-z0-9_.%$\\-]):(?!//)[^/\s,]*@", r"\1:***@", text)
-
-
 def command(args: Iterable[str]) -> str:
     """The command line that made this run, to be typed again; passwords left out."""
     return shlex.join(["pytest", *(hidden(str(arg)) for arg in args)])
 
 
 def _check_writable(option: str, path: Path) -> None:
-    """A report that could not be written is better known before nodes are asked."""
-    if path.is_dir():
-        raise pytest.UsageError(f"{option} {path} is a directory")
-    place = path.parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise pytest.UsageError(f"{option} {path} cannot be written: {place} is not a directory that may be written to")
+    try:
+        inputs.check_writable(option, path)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None

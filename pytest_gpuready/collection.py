@@ -1,12 +1,15 @@
 """The suite as pytest sees it: collectors and items of our own, beyond the reach of conftests, ini keys and fixtures.
 
 An item shows a finding that was made before; it looks at nothing itself. Ids are the same in every directory:
-`gpuready/containerd.py::restarted[ssh://root@n1]`.
+`gpuready/containerd.py::restarted[ssh://root@n1]`. Of many nodes it shows a family's findings on a node, by the worst:
+`gpuready/containerd.py::checks[ssh://root@n1]`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +17,32 @@ import pytest
 
 from pytest_gpuready.checks.catalogue import FAMILIES, Check, catalogue, suite
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.shown import Shown
+from pytest_gpuready.shown import Shown, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_gpuready.shown import Findings
 
 ROOT = "gpuready"
 
 #: Where the checks lie. pytest looks up conftests and times of change by it, and there are none of a user's.
 _CHECKS = Path(__file__).parent / "checks"
 
-#: What items show: by node's label, by check id, `shown.Shown` as plain values.
-SHOWN: pytest.StashKey[dict[str, dict[str, dict[str, Any]]]] = pytest.StashKey()
+#: Above so many nodes an item is a family on a node: pytest takes some 0.5 ms and 5 kB for each of its items, and
+#: nobody reads ten thousands of them. Reports hold every check.
+FAMILY_ABOVE = 200
+
+#: What stands for the check in such an item's id; no check has this name.
+WHOLE = "checks"
+
+#: What items show.
+SHOWN: pytest.StashKey[Findings] = pytest.StashKey()
+
+
+def by_family(nodes: Sequence[str]) -> bool:
+    """Whether there are so many nodes that an item is a family."""
+    return len(nodes) > FAMILY_ABOVE
 
 
 def item_label(label: str) -> str:
@@ -69,7 +86,8 @@ def misspelt(select: Sequence[str], nodes: Sequence[str]) -> list[str]:
     words = [plain_id(word) for word in labels(nodes).values()]
     for check in catalogue().values():
         base = f"{family_id(check.family)}::{check.name}"
-        known |= {base, *(f"{base}[{word}]" for word in words)}
+        whole = f"{family_id(check.family)}::{WHOLE}"
+        known |= {base, whole, *(f"{one}[{word}]" for one in (base, whole) for word in words)}
     return [wanted for wanted in select if plain_id(wanted) not in known]
 
 
@@ -106,7 +124,8 @@ class Suite(_Ours, pytest.Collector):
     def __init__(self, *, nodes: Sequence[str], select: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.nodes = labels(nodes)
-        self.select = [plain_id(wanted) for wanted in select]
+        self.by_family = by_family(nodes)
+        self.select = {plain_id(wanted) for wanted in select}
         # A user's `-W error` is about the user's code.
         self.add_marker(pytest.mark.filterwarnings("default"))
         self.add_marker(pytest.mark.gpuready)
@@ -118,12 +137,13 @@ class Suite(_Ours, pytest.Collector):
                 path = _CHECKS / f"{family}.py"
                 yield Family.from_parent(self, name=path.name, path=path, nodeid=family_id(family), suite=self)
 
-    def chosen(self, nodeid: str) -> bool:
-        """Whether the command line names this id, or something above it, or nothing at all."""
-        plain = plain_id(nodeid)
-        return not self.select or any(
-            wanted in (plain, ROOT) or plain.startswith((f"{wanted}::", f"{wanted}[")) for wanted in self.select
-        )
+    def chosen(self, family: str, names: Iterable[str], word: str) -> bool:
+        """Whether the command line names one of these items, or something above it, or nothing at all."""
+        if not self.select:
+            return True
+        base, word = family_id(family), plain_id(f"[{word}]")
+        ids = (f"{base}::{name}" for name in names)
+        return bool(self.select & {ROOT, base, *(wanted for one in ids for wanted in (one, f"{one}{word}"))})
 
 
 class Family(_Ours, pytest.Collector):
@@ -134,44 +154,73 @@ class Family(_Ours, pytest.Collector):
         self.suite = suite
 
     def collect(self) -> Iterator[pytest.Item]:
-        """One item per node and check: node after node, on each the checks in their order."""
+        """One item per node and check, or one per node: node after node, on each the checks in their order.
+
+        Where checks are one item, the id of a check chooses that item; where they are not, the item's id chooses them.
+        """
         family = self.name.removesuffix(".py")
         checks = [check for check in catalogue().values() if check.family == family]
         for node, word in self.suite.nodes.items():
+            if self.suite.by_family:
+                if self.suite.chosen(family, (WHOLE, *(check.name for check in checks)), word):
+                    yield self._item(FamilyItem, WHOLE, node, word, checks)
+                continue
             for check in checks:
-                name = f"{check.name}[{word}]"
-                # Given as text: pytest 9.2 then finds it again in what --lf remembers.
-                nodeid = f"{self.nodeid}::{name}"
-                if self.suite.chosen(nodeid):
-                    yield CheckItem.from_parent(self, name=name, nodeid=nodeid, check=check, node=node)
+                if self.suite.chosen(family, (WHOLE, check.name), word):
+                    yield self._item(CheckItem, check.name, node, word, [check])
+
+    def _item(self, kind: type[SuiteItem], base: str, node: str, word: str, checks: list[Check]) -> pytest.Item:
+        name = f"{base}[{word}]"
+        # Given as text: pytest 9.2 then finds it again in what --lf remembers.
+        item: pytest.Item = kind.from_parent(self, name=name, nodeid=f"{self.nodeid}::{name}", checks=checks, node=node)
+        return item
 
 
-class CheckItem(_Ours, pytest.Item):
-    """One check on one node."""
+class SuiteItem(_Ours, pytest.Item):
+    """What one node shows of some checks of a family."""
 
-    def __init__(self, *, check: Check, node: str, **kwargs: Any) -> None:
+    def __init__(self, *, checks: list[Check], node: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.check = check
+        self.checks = checks
         self.node = node
 
     @property
+    def family(self) -> str:
+        """The checks' family."""
+        return self.checks[0].family
+
+    @functools.cached_property
+    def entries(self) -> dict[str, Shown]:
+        """What each check shows; where the run was cut before it was made, that it is not known."""
+        known = self.config.stash.get(SHOWN, {}).get(self.node, {})
+        return {check.id: known.get(check.id) or self._missing(check) for check in self.checks}
+
+    def _missing(self, check: Check) -> Shown:
+        why = f"{check.id} was not judged on {self.node}"
+        return Shown("unknown", "failed", why, why)
+
+    @functools.cached_property
     def shown(self) -> Shown:
-        """The finding to show; where the run was cut before it was made, that it is not known."""
-        entry: Mapping[str, Any] | None = self.config.stash.get(SHOWN, {}).get(self.node, {}).get(self.check.id)
-        if entry is None:
-            why = f"{self.check.id} was not judged on {self.node}"
-            return Shown("unknown", "failed", why, why)
-        return Shown(**{**entry, "blocked_by": tuple(entry["blocked_by"]), "remedy": tuple(entry["remedy"])})
+        """The finding to show."""
+        raise NotImplementedError
+
+    def properties(self) -> Iterator[tuple[str, str]]:
+        """What the item is about, for JUnit."""
+        raise NotImplementedError
 
     def runtest(self) -> None:
         """Show the finding: pass, raise, or skip."""
         shown = self.shown
         self.user_properties[:] = [
-            ("check_id", self.check.id),
+            *self.properties(),
             ("node", self.node),
             ("status", shown.status),
             *(("blocked_by", root) for root in shown.blocked_by),
-            *zip(("remedy", *("command" for _ in shown.remedy)), shown.remedy, strict=False),
+            *(
+                pair
+                for one in self.entries.values()
+                for pair in zip(("remedy", *("command" for _ in one.remedy)), one.remedy, strict=False)
+            ),
         ]
         if shown.outcome == "skipped":
             pytest.skip(shown.reason)
@@ -180,21 +229,68 @@ class CheckItem(_Ours, pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where reports say that it stands."""
-        return Path(family_id(self.check.family)), None, self.name
+        return Path(family_id(self.family)), None, self.name
 
     @property
     def location(self) -> tuple[str, int | None, str]:
         """The same, in every directory."""
-        return family_id(self.check.family), None, self.name
+        return family_id(self.family), None, self.name
+
+
+class CheckItem(SuiteItem):
+    """One check on one node."""
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        """Its finding."""
+        return self.entries[self.checks[0].id]
+
+    def properties(self) -> Iterator[tuple[str, str]]:
+        """The check."""
+        yield "check_id", self.checks[0].id
+
+
+class FamilyItem(SuiteItem):
+    """All checks of a family on one node. `-k` finds it by each of their names."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for check in self.checks:
+            self.extra_keyword_matches.update((check.name, check.id))
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        """The worst of its findings."""
+        return together(self.entries)
+
+    def properties(self) -> Iterator[tuple[str, str]]:
+        """The family, and the checks that count against the node."""
+        yield "family", self.family
+        for check_id, one in self.entries.items():
+            if one.outcome == "failed":
+                yield "check_id", check_id
 
 
 def order(items: Sequence[pytest.Item], nodes: Sequence[str]) -> list[pytest.Item]:
     """The suite first, node after node, on each the checks in their order, whatever shuffled them; then the others."""
     rank = {node: number for number, node in enumerate(nodes)}
     place = {check_id: number for number, check_id in enumerate(catalogue())}
-    mine = [item for item in items if isinstance(item, CheckItem)]
-    mine.sort(key=lambda item: (rank[item.node], place[item.check.id]))
-    return [*mine, *(item for item in items if not isinstance(item, CheckItem))]
+    mine = [item for item in items if isinstance(item, SuiteItem)]
+    mine.sort(key=lambda item: (rank[item.node], place[item.checks[0].id]))
+    return [*mine, *(item for item in items if not isinstance(item, SuiteItem))]
+
+
+def statuses(found: Findings) -> Counter[str]:
+    """How many items of each status there are, were all of them shown."""
+    if not by_family(list(found)):
+        return Counter(one.status for entries in found.values() for one in entries.values())
+    counts: Counter[str] = Counter()
+    for entries in found.values():
+        for family in FAMILIES:
+            mine = {check_id: one for check_id, one in entries.items() if check_id.partition(".")[0] == family}
+            if mine:
+                counts[together(mine).status] += 1
+    return counts
 
 
 def make_suite(session: pytest.Session, nodes: Sequence[str], select: Sequence[str]) -> Suite:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.node.facts import Facts
 from pytest_gpuready.node.gather import MOST_ROUNDS
 from pytest_gpuready.node.redact import redact_bytes
-from pytest_gpuready.views import Views
+from pytest_gpuready.views import Views, sandbox, starters
 from pytest_gpuready.views.kubernetes import version_script
 from pytest_gpuready.views.nvml import smi_request
 from pytest_gpuready.views.toolkit_probe import INSTALLER
@@ -75,7 +75,28 @@ ROWS: tuple[Row, ...] = (
         "a daemon or runtime of its own path",
         "PROGRAM --version",
     ),
+    Row(
+        "script",
+        "runc and its shim",
+        ("containerd_live",),
+        "what starts containers: there, and running",
+        "containerd runs",
+    ),
     Row("run", "journalctl *", ("containerd_live",), "its last thirty lines", "containerd's service does not run"),
+    Row(
+        "script",
+        "systemctl show sandbox",
+        ("containerd_live",),
+        "what its service keeps from it",
+        "it does not run, or lives in a mount namespace of its own",
+    ),
+    Row(
+        "stat",
+        "/proc/*/root/*",
+        ("containerd_live",),
+        "whether it sees its configuration and the driver's node",
+        "it lives in a mount namespace of its own",
+    ),
     Row("run", "ctr --version", ("ctr",), "how its --gpus works"),
     Row("run", "nerdctl --version", ("ctr",), "how its --gpus works", "nerdctl is installed"),
     Row("file", "/etc/containerd/config.toml", ("containerd_config", "containerd_live"), _CONFIG),
@@ -132,6 +153,8 @@ ROWS: tuple[Row, ...] = (
         Row("stat", path, _TOOLKIT, "the usual ldconfig, and the operator's folders")
         for path in ("/sbin/ldconfig*", "/usr/local/nvidia/toolkit")
     ),
+    Row("file", "*", _TOOLKIT, "mode and settings", "containerd's environment names it", "CONFIGURATION"),
+    Row("glob", "*/libcuda.so.*", _TOOLKIT, "whether a driver is there", "the toolkit's configuration names a root"),
     Row("stat", "*", _TOOLKIT, "whether it is there", "the toolkit's configuration names it", "PATH"),
     # CDI
     Row("files", "*/cdi/*.json", ("cdi",), "the specs: devices, mounts, hooks"),
@@ -234,6 +257,8 @@ def scripts() -> Iterator[Request]:
         INSTALLER,
         smi_request("/usr/bin/nvidia-smi", ""),
         version_script("/usr/bin/kubelet"),
+        starters.request("", ""),
+        sandbox.request("containerd.service"),
     )
     known: dict[str, Request] = {}
     for request in (*first_round(), *later):
@@ -295,7 +320,7 @@ def page() -> str:
         redact_bytes(_SECRETS.encode()).decode().rstrip(),
         "```",
         "",
-        "Of a process's environment only PATH is taken. GPUs' serial numbers and the processes that use them are cut out on the",
+        "Of a process's environment only PATH, NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME are taken. GPUs' serial numbers and the processes that use them are cut out on the",
         "node itself. The kernel log is cut to lines of the driver there. User names and host names stay.",
         "",
         "## The scripts",

@@ -34,6 +34,8 @@ def connect(config: pytest.Config) -> None:
     hosts = getattr(config.option, "hosts", None)
     if not hosts or config.option.collectonly or hasattr(config, "workerinput"):
         return
+    if _engine(config) != "threads":
+        return  # it makes logins of its own
     try:
         nodes = [node for node in parse_all([hosts]) if node.scheme in ("ssh", "paramiko")]
     except SpecError:
@@ -44,6 +46,14 @@ def connect(config: pytest.Config) -> None:
     config.add_cleanup(lambda: _close(shells.values()))
     for shell in shells.values():
         shell.connect()
+
+
+def _engine(config: pytest.Config) -> str:
+    """What is to ask the nodes; whether there is such a thing is said later."""
+    try:
+        return str(config.option.gpuready_engine or config.getini("gpuready_engine") or "threads")
+    except (pytest.UsageError, TypeError, ValueError):
+        return ""
 
 
 def _close(shells: Iterable[Shell]) -> None:

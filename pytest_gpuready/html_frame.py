@@ -37,12 +37,22 @@ _HARMLESS_LINK = re.compile(r"(?:https?:|file:|mailto:|data:(?:text/plain|applic
 
 
 class Frame:
-    """pytest-html's hooks for one run. `run` gives the run when it is over; `sigh` takes a sentence on what failed."""
+    """pytest-html's hooks for one run. `run` gives the run when it is over, `statuses` how many items have which.
 
-    def __init__(self, config: pytest.Config, run: Callable[[], Run | None], sigh: Callable[[str], None]) -> None:
+    `sigh` takes a sentence on what failed.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        run: Callable[[], Run | None],
+        statuses: Callable[[], Counter[str]],
+        sigh: Callable[[str], None],
+    ) -> None:
         # As pytest-html makes its path (basereport.py).
         self.path = Path.cwd() / Path(os.path.expandvars(config.option.htmlpath)).expanduser()
         self.run = run
+        self.statuses = statuses
         self.sigh = sigh
         self.data: Any = None
         self.main = ""
@@ -97,10 +107,7 @@ class Frame:
     def _leaving(self) -> frozenset[str]:
         """The statuses whose rows are left out."""
         if self._leaves is None:
-            run = self.run()
-            counts: Counter[str] = Counter(
-                finding.status for node in (run.nodes if run else ()) for finding in node.findings.values()
-            )
+            counts = self.statuses()
             left: set[str] = set()
             for statuses in _LEAVING:
                 if sum(counts.values()) <= ROWS_LIMIT:

@@ -12,7 +12,7 @@ import dataclasses
 import graphlib
 import inspect
 import re
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import pytest
 
@@ -23,6 +23,8 @@ from pytest_gpuready.report.model import Finding, NodeReport, Run, Verdict, wors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_gpuready.shown import Shown
 
 _ID = re.compile(r"[a-z][a-z0-9_-]*\.[a-z][a-z0-9_.-]*")
 
@@ -248,12 +250,12 @@ def _counted(node: NodeReport, check: Check, outcome: Outcome, blocked_by: tuple
 
 
 def blocked_now(
-    item: pytest.Item, shown: Mapping[str, Mapping[str, Mapping[str, Any]]], results: Iterable[OwnResult]
+    item: pytest.Item, shown: Mapping[str, Mapping[str, Shown]], results: Iterable[OwnResult]
 ) -> tuple[str, ...]:
     """What is known to block this item before it runs: from the suite's findings, and from tests run so far here."""
     own = item.stash[OWN]
     known: dict[str, tuple[str, Sequence[str]]] = {
-        check_id: (entry["status"], entry["blocked_by"]) for check_id, entry in shown.get(own["node"], {}).items()
+        check_id: (entry.status, entry.blocked_by) for check_id, entry in shown.get(own["node"], {}).items()
     }
     for one in results:
         if one["node"] == own["node"] and known.get(one["id"], ("pass",))[0] in ("pass", "not-applicable"):

@@ -50,6 +50,7 @@ INI: tuple[tuple[str, str], ...] = (
     ("gpuready_containerd", "socket of the containerd to judge, as --gpuready-containerd"),
     ("gpuready_timeout", "seconds per node, as --gpuready-timeout"),
     ("gpuready_jobs", "nodes at once, as --gpuready-jobs"),
+    ("gpuready_engine", "what asks the nodes, as --gpuready-engine"),
 )
 
 #: What standard input said, where a file of hosts is `-`; and standard output, where a report goes to `-`.
@@ -77,7 +78,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--gpuready-containerd", metavar="SOCKET", help="the containerd to judge (default: the kubelet's)")
     add("--gpuready-timeout", metavar="S", help="seconds until a node has answered everything (default: 30)")
-    add("--gpuready-jobs", metavar="N", help="nodes at once (default: by cores and open files)")
+    add("--gpuready-jobs", metavar="N", help="nodes asked at once (default: 128 a core, at most 512)")
+    add(
+        "--gpuready-engine",
+        metavar="NAME",
+        help="what asks the nodes: threads (default), or clustershell, also through gateways (pytest-gpuready[fleet])",
+    )
     add(
         "--gpuready-save",
         metavar="DIR",
@@ -215,7 +221,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         give_hosts(config, workerinput["gpuready_hosts"])
     elif not config.option.gpuready and (
-        config.option.gpuready_hosts_file or any(words in hosts for words in ("snapshot://", "chroot://", "["))
+        config.option.gpuready_hosts_file or re.search(r"snapshot://|chroot://|\[|://@|@@|[!&^]", hosts)
     ):
         from pytest_gpuready.asked import share_hosts, specs  # noqa: PLC0415 - loaded only when asked for
 

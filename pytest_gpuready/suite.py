@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,11 +16,24 @@ import pytest
 
 from pytest_gpuready import own_checks
 from pytest_gpuready.asked import Asked, command, read
-from pytest_gpuready.collection import SHOWN, CheckItem, make_suite, mishap, misspelt, order
+from pytest_gpuready.collection import (
+    FAMILY_ABOVE,
+    SHOWN,
+    SuiteItem,
+    by_family,
+    make_suite,
+    mishap,
+    misspelt,
+    order,
+    statuses,
+)
 from pytest_gpuready.early import EARLY
+from pytest_gpuready.interrupts import Interrupts
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.snapshot import write
 from pytest_gpuready.plugin import STDOUT, split_args
+from pytest_gpuready.progress import OnTerminal, Progress
+from pytest_gpuready.shown import pack, shown, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -28,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.own_checks import OwnCheck, OwnResult
     from pytest_gpuready.report.model import NodeReport, Run
     from pytest_gpuready.runner import Runner
+    from pytest_gpuready.shown import Findings
 
     _Words = tuple[str, str, str | tuple[str, dict[str, bool]]]
 
@@ -78,6 +93,7 @@ class SuitePlugin:
         self.own_checks: list[OwnCheck] = []
         self.own_results: list[OwnResult] = []
         self._aside: list[Any] = []
+        self._packed: str | None = None
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> SuitePlugin:
@@ -102,9 +118,8 @@ class SuitePlugin:
         known.pythonwarnings = [*(known.pythonwarnings or ()), ignored]
         workerinput = getattr(config, "workerinput", None)
         if workerinput is not None:
-            given = json.loads(workerinput["gpuready"])
-            config.stash[SHOWN] = given["shown"]
-            return cls(config, None, given["nodes"], select)
+            given, config.stash[SHOWN] = unpack(workerinput["gpuready"])
+            return cls(config, None, given, select)
         asked = read(config)
         nodes = [node.label for node in asked.nodes]
         wrong = misspelt(select, nodes)
@@ -117,7 +132,8 @@ class SuitePlugin:
             from pytest_gpuready.html_frame import Frame  # noqa: PLC0415 - only where it is asked for
 
             config.pluginmanager.register(
-                Frame(config, lambda: plugin.run, plugin.troubles.append), "gpuready-html-frame"
+                Frame(config, lambda: plugin.run, lambda: statuses(plugin._shown), plugin.troubles.append),
+                "gpuready-html-frame",
             )
         return plugin
 
@@ -141,14 +157,19 @@ class SuitePlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """The suite first, then a site's own checks, then the rest."""
-        suite = [item for item in items if isinstance(item, CheckItem)]
-        items[:] = [*order(suite, self.nodes), *own_checks.ordered([i for i in items if not isinstance(i, CheckItem)])]
+        suite = [item for item in items if isinstance(item, SuiteItem)]
+        items[:] = [*order(suite, self.nodes), *own_checks.ordered([i for i in items if not isinstance(i, SuiteItem)])]
 
     def pytest_report_header(self) -> list[str]:
         """How many nodes, which, and what the ini file asks for."""
-        shown = ", ".join(self.nodes[:3]) + (f" and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else "")
+        named = ", ".join(self.nodes[:3]) + (f" and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else "")
         notes = self.asked.notes if self.asked is not None else ()
-        return [f"gpuready: {one_line(shown)}", *(f"gpuready: {note}" for note in notes)]
+        said = [f"gpuready: {one_line(named)}"]
+        if by_family(self.nodes):
+            said.append(
+                f"gpuready: more than {FAMILY_ABOVE} nodes: one item per node and family of checks; reports have all"
+            )
+        return [*said, *(f"gpuready: {note}" for note in notes)]
 
     # ------------------------------------------------------------------ asking the nodes
 
@@ -165,8 +186,9 @@ class SuitePlugin:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """xdist: hand a worker the findings."""
-        given = {"nodes": self.nodes, "shown": self._shown}
-        node.workerinput["gpuready"] = json.dumps(given)
+        if self._packed is None:
+            self._packed = pack(self.nodes, self._shown)
+        node.workerinput["gpuready"] = self._packed
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -192,7 +214,6 @@ class SuitePlugin:
         if self.asked is None or self.runner is not None or self.config.option.collectonly:
             return
         from pytest_gpuready.runner import Runner  # noqa: PLC0415 - not needed by workers and --collect-only
-        from pytest_gpuready.shown import shown  # noqa: PLC0415
 
         runner = self.runner = Runner(
             nodes=self.asked.nodes,
@@ -203,13 +224,21 @@ class SuitePlugin:
             save=self.asked.save,
             command=command(self.config.invocation_params.args),
             notes=list(self.asked.notes),
-            done=self._progress(),
+            progress=self._progress(),
             begun=self.config.stash.get(EARLY, {}),
+            engine=self.asked.engine,
         )
+        if runner.progress is not None:
+            runner.progress.begin(runner.in_flight)
+        interrupts = Interrupts(self._say)
+        # After an interrupt they stay until everything is written.
+        self.config.add_cleanup(interrupts.forget)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a user's `-W error` is about the user's code
             try:
+                interrupts.watch()
                 self.run = runner.run()
+                interrupts.forget()
             except KeyboardInterrupt:
                 self.run = self._or_trouble(runner.result)
                 raise
@@ -229,24 +258,23 @@ class SuitePlugin:
             self.troubles.append(mishap(error))
             return None
 
-    def _progress(self) -> Callable[[NodeReport], None] | None:
-        """Says how far the asking has come: on a terminal as it goes, else one line."""
+    def _progress(self) -> Progress | None:
+        """Says how far the asking has come: on a terminal as it goes, in a log now and then."""
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         total = len(self.nodes)
         if reporter is None or total == 1 or self.config.option.verbose < 0:
             return None
-        if not reporter.isatty:
-            reporter.write_line(f"gpuready: asking {total} nodes")
-            return None
-        answered: list[str] = []
+        if reporter.isatty:
+            return OnTerminal(
+                total, lambda text: reporter.write(text, flush=True), lambda: shutil.get_terminal_size().columns
+            )
+        return Progress(total, lambda text: reporter.write(f"{text}\n", flush=True))
 
-        def done(report: NodeReport) -> None:
-            answered.append(report.node)
-            reporter.rewrite(f"gpuready: {len(answered)} of {total} nodes done", erase=True)
-            if len(answered) == total:
-                reporter.write_line("")
-
-        return done
+    def _say(self, sentence: str) -> None:
+        """A sentence from within a signal's handler; not said where it came in the middle of a write."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        with contextlib.suppress(RuntimeError, OSError, AttributeError):
+            reporter.write(f"\n{sentence}\n", flush=True)
 
     def report_on(self, label: str, options: Options) -> NodeReport | None:
         """What this run found on a node, if it asked the same node in the same way."""
@@ -257,7 +285,7 @@ class SuitePlugin:
     # ------------------------------------------------------------------ running and showing
 
     @property
-    def _shown(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def _shown(self) -> Findings:
         return self.config.stash.get(SHOWN, {})
 
     @pytest.hookimpl(tryfirst=True)
@@ -275,7 +303,7 @@ class SuitePlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Carry what was found to whoever reports, and the place of a skip to where the check is."""
         report: Any = yield
-        if isinstance(item, CheckItem):
+        if isinstance(item, SuiteItem):
             found = item.shown
             report.gpuready_status = found.status
             if report.skipped and isinstance(report.longrepr, tuple):

@@ -49,6 +49,13 @@ def odd() -> SimNode:
     return node.process(Proc(801, "kubelet", args, "/usr/bin/kubelet"))
 
 
+def apart() -> SimNode:
+    """A containerd in a mount namespace of its own, whose environment names the toolkit's file; that names a root."""
+    node = simulated.ready().put("/opt/nvidia.toml", '[nvidia-container-cli]\nroot = "/opt/driver"\n')
+    node.procs[0].mntns, node.procs[0].toolkit_config = "mnt:[4026532999]", "/opt/nvidia.toml"
+    return node
+
+
 def stopped() -> SimNode:
     return containerd.stopped(simulated.ready())
 
@@ -56,6 +63,7 @@ def stopped() -> SimNode:
 @functools.cache
 def known() -> dict[str, Facts]:
     more = {"by python": by_python(), "odd": odd(), "stopped": stopped(), "not restarted": simulated.not_restarted()}
+    more["apart"] = apart()
     more["eight"] = driver.h100(SimNode(), 8)
     more["k3s"] = kubernetes.k3s(containerd.k3s(SimNode()))
     return whole.nodes() | {name: node.facts() for name, node in more.items()}

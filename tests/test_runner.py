@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pytest_gpuready.judge import judge_views as judge_really
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.hosts import NodeSpec, parse
+from pytest_gpuready.node.memory import Memory
 from pytest_gpuready.node.snapshot import dumps, read
 from pytest_gpuready.node.transport import Options, Shell
 from pytest_gpuready.runner import Runner, default_jobs
@@ -83,10 +85,42 @@ def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch
             raise RuntimeError("a fault\nof ours")
         return real(views)
 
-    monkeypatch.setattr(module, "judge_views", judge_views)
+    monkeypatch.setattr("pytest_gpuready.judged.judge_views", judge_views)
     good, bad = a_run(*nodes).run().nodes
     assert good.reached
     assert (bad.verdict, bad.reason) == ("incomplete", "pytest-gpuready itself failed: RuntimeError: a fault of ours")
+
+
+def test_a_thread_that_ends_in_any_way_costs_one_node_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it not told, the run would wait for that node for ever."""
+
+    def leave(*_: object) -> Facts:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(module, "gather", leave)
+    local, good = a_run(parse("local://"), saved(tmp_path, "good")).run().nodes
+    assert (local.verdict, local.reason) == ("incomplete", "pytest-gpuready itself failed: SystemExit: 3")
+    assert good.reached
+
+
+def test_nodes_that_send_without_end_take_no_memory_from_the_others(sshd: Sshd) -> None:
+    """Three at once, of which together no more than 6 MB are held."""
+    setup = sshd.folder / "endless"
+    setup.write_text("yes still mounting\n")
+    setup.chmod(0o644)
+    names = [sshd.add_alias(f"endless{number}", setup=str(setup)) for number in range(3)]
+    nodes = [*(parse(f"ssh://{name}") for name in names), parse(sshd.spec)]
+    memory = Memory(total=6 << 20, share=1 << 20)
+    options = Options(ssh_config=str(sshd.config))
+    *endless, healthy = a_run(*nodes, options=options, timeout=120, memory=memory).run().nodes
+    for report in endless:
+        assert report.verdict == "unreachable"
+        assert (report.reason or "").startswith("output without end, cut at ")
+        assert report.duration < 100
+    assert healthy.reached
+    assert 0 < memory.held < 6 << 20
 
 
 def test_an_interrupted_run_ends_at_once_and_says_what_is_missing(
@@ -157,13 +191,37 @@ class TestSaving:
 
 
 def test_nodes_at_once_leave_room_for_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    """As many as the hard limit allows, which a run raises its own to; and a number that somebody names is bounded."""
+    for cores, hard, jobs in (
+        (64, 256, 14),
+        (64, 1 << 20, 512),
+        (2, 1 << 20, 256),
+        (64, 32, 1),
+        (64, resource.RLIM_INFINITY, 512),
+    ):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr("resource.getrlimit", lambda _, hard=hard: (min(hard, 32), hard))
+        assert default_jobs() == jobs
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
-    assert default_jobs() == 24
-    monkeypatch.setattr("resource.getrlimit", lambda _: (1 << 20, 1 << 20))
-    assert default_jobs() == 128
-    monkeypatch.setattr("resource.getrlimit", lambda _: (32, 32))
-    assert default_jobs() == 1
+    many = [NodeSpec("local://", f"local-{number}", "local") for number in range(1000)]
+    assert a_run(*many, jobs=900).in_flight == 14
+    assert a_run(*many[:5]).in_flight == 5
+    assert a_run(*many, jobs=7).in_flight == 7
+
+
+def test_the_limit_of_open_files_is_raised_for_the_run_alone() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2048:
+        pytest.skip(f"the hard limit of open files is {before[1]}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with module.open_files(50):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 50 * module.PER_NODE + module.OTHERS
+        with module.open_files(1):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 512
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_one_login_per_node_and_run(sshd: Sshd) -> None:

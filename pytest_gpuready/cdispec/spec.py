@@ -8,6 +8,7 @@ that code.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -145,6 +146,8 @@ class Spec:
         return (self.edits, *(device.edits for device in self.devices))
 
 
+# Equal nodes have equal specs, and YAML is slow to read.
+@functools.lru_cache(maxsize=32)
 def parse(path: str, data: bytes) -> Spec:
     """The spec in a file's bytes.
 

@@ -27,7 +27,7 @@ class Stale:
 
     text: str
     line: int | None
-    #: The name of the hook's program that is not there.
+    #: The name of the hook's program that is not there, or cannot be executed.
     program: str | None = None
 
 
@@ -95,7 +95,7 @@ def _path(cdi: Cdi, path: str, line: int, *, program: bool) -> list[Stale]:
     if there is None:
         return [Stale(f"{one_line(path, 160)} is not there", line, posixpath.basename(path) if program else None)]
     if program and not (there.is_file and there.executable):
-        return [Stale(f"{one_line(path, 160)} is no program", line)]
+        return [Stale(f"{one_line(path, 160)} is no program", line, posixpath.basename(path))]
     return []
 
 

@@ -132,6 +132,11 @@ MESSAGES: tuple[Message, ...] = (
         "in the device plugin's log: its pod runs on plain runc",
     ),
     Message('exec: "runc": executable file not found in $PATH', "containerd.runc"),
+    Message(
+        'runtime "io.containerd.runc.v2" binary not installed "containerd-shim-runc-v2": file does not exist',
+        "containerd.runc",
+        "the shim is gone",
+    ),
     Message("container.Runtime.Name must be set: invalid argument", "containerd.handler-runtime-type"),
     Message(
         'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/…"',
@@ -222,12 +227,20 @@ def _down(live: ContainerdLive, mend: Remedies) -> Outcome:
         [Evidence(f"systemctl show {unit.id}", f"{unit.active} ({unit.sub}), result {unit.result}")] if unit else []
     )
     evidence += [Evidence(f"journalctl -u {live.service}", line) for line in live.last_words]
+    evidence += sandboxed(live)
+    kept = ", ".join(f"{key}={value}" for key, value in live.sandbox.items())
     return failed(
-        f"no containerd runs{others}{state}",
+        f"no containerd runs{others}{state}{f', and its unit has {one_line(kept, 200)}' if kept else ''}",
         expected=f"containerd runs and answers at {live.socket}",
         evidence=tuple(evidence),
         remedy=mend.containerd.start(),
     )
+
+
+def sandboxed(live: ContainerdLive) -> tuple[Evidence, ...]:
+    """What systemd keeps from the daemon, in its own words."""
+    lines = "\n".join(f"{key}={value}" for key, value in live.sandbox.items())
+    return (Evidence(f"systemctl show {live.service}", lines),) if lines else ()
 
 
 def _answers(live: ContainerdLive, daemon: Daemon, mend: Remedies) -> Outcome:

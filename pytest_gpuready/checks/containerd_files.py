@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
+from pytest_gpuready.checks.containerd import sandboxed
 from pytest_gpuready.model import (
     Consequence,
     Denied,
@@ -116,6 +117,14 @@ def restarted(containerd_config: ContainerdConfig, containerd_live: ContainerdLi
     config, live = containerd_config, containerd_live
     if live.selected is None:
         raise Consequence("containerd.selected")  # where none runs at all, containerd.running is needed anyway
+    if config.exists and live.hides(config.path):
+        return failed(
+            f"{config.path} is there, and not for pid {live.pid}: it lives in a mount namespace of its own",
+            expected="the daemon sees the file that it is to read",
+            where=Where(f"{live.root}{config.path}"),
+            evidence=sandboxed(live),
+            remedy=mend.containerd.unhide(config.path),
+        )
     try:
         differences = config.differences()
     except Undetermined as error:

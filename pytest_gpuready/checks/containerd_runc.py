@@ -14,10 +14,13 @@ from pytest_gpuready.model import (
     NotApplicable,
     Outcome,
     Undetermined,
+    Where,
     failed,
     passed,
 )
+from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views.starters import SHIM
 from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
 if TYPE_CHECKING:
@@ -27,13 +30,14 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.toolkit import Toolkit
 
 
-@check("containerd.runc", title="containerd finds runc", needs=["containerd.running"])
+@check("containerd.runc", title="containerd finds runc and its shim", needs=["containerd.running"])
 def runc(
     toolkit: Toolkit, containerd_live: ContainerdLive, containerd_config: ContainerdConfig, mend: Remedies
 ) -> Answer:
-    """The low-level runtime that starts the containers is on the daemon's PATH.
+    """The low-level runtime that starts the containers is on the daemon's PATH and runs; so is containerd's shim.
 
-    What: `runc` in the folders of the running daemon's PATH. Routes through nvidia-container-runtime are content with
+    What: containerd-shim-runc-v2 on the running daemon's PATH or beside its program; `runc` in the folders of that
+    PATH, and what it says to `--version`. Routes through nvidia-container-runtime are content with
     whichever low-level runtime that finds; pods with CDI with what the default handler names.
     Why: containerd's shim looks it up at each container: without it no container starts, with a GPU or without, and the
     message is `exec: "runc": executable file not found in $PATH`.
@@ -41,6 +45,14 @@ def runc(
     References: ctd v1.7.34:vendor/github.com/containerd/go-runc/runc.go (DefaultCommand); v2.2.7:docs/
     getting-started.md.
     """
+    starters = containerd_live.starters
+    if starters is not None and not starters.shim:
+        return failed(
+            f"{SHIM} is not in {containerd_live.daemon_path}, nor beside containerd",
+            expected=f"{SHIM}, which starts every container",
+            evidence=(Evidence("PATH of the daemon", containerd_live.daemon_path),),
+            remedy=mend.containerd.again(SHIM),
+        )
     folders = [folder for folder in containerd_live.daemon_path.split(":") if folder.startswith("/")]
     path = toolkit.locate("runc", folders)
     plain = (
@@ -53,6 +65,15 @@ def runc(
             remedy=mend.toolkit.runc(),
         )
     )
+    if starters is not None and starters.broken and path == starters.runc:
+        last = next((line for line in reversed(starters.said.splitlines()) if line.strip()), "it says nothing")
+        return failed(
+            f"{path} --version ends with {starters.rc}: {one_line(last, 200)}",
+            expected="a runc that runs",
+            where=Where(path),
+            evidence=(Evidence(f"{path} --version", starters.said),),
+            remedy=mend.toolkit.runc(broken=True),
+        )
     answers = {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
     nobody = plain.status == "fail" and all(answer is plain for answer in answers.values())
     if nobody and not toolkit.elsewhere("runc") and toolkit.runtime_path and not _low_level(toolkit):

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
+from pytest_gpuready.checks.containerd import sandboxed
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import (
     Denied,
@@ -17,10 +18,12 @@ from pytest_gpuready.model import (
     failed,
     passed,
 )
+from pytest_gpuready.views.containerd_live import CONTROL_NODE
 from pytest_gpuready.views.driver import BLACKWELL, GRACE_HOPPER, TURING
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
+    from pytest_gpuready.views.containerd_live import ContainerdLive
     from pytest_gpuready.views.driver import Driver
     from pytest_gpuready.views.driver_probe import PciDevice
     from pytest_gpuready.views.platform import Platform
@@ -208,14 +211,15 @@ def kernel_flavour(driver: Driver, mend: Remedies) -> Outcome:
 
 
 @check("driver.device-nodes", title="The device nodes are there and can be opened", needs=["driver.module-loaded"])
-def device_nodes(driver: Driver, mend: Remedies) -> Outcome:
-    """/dev/nvidiactl and /dev/nvidia0 … are there, with the driver's numbers, and openable.
+def device_nodes(driver: Driver, containerd_live: ContainerdLive, mend: Remedies) -> Outcome:
+    """/dev/nvidiactl and /dev/nvidia0 … are there, with the driver's numbers, and openable; for containerd too.
 
     What: A character device for nvidiactl and for every GPU that the module drives, its major as in /proc/devices,
         its minor as in /proc/driver/nvidia/gpus, its mode and owner at least what the driver's parameters say (0666).
+        Where containerd lives in a mount namespace of its own, nvidiactl is there too.
     Why: devtmpfs does not make them: udev, nvidia-modprobe or nvidia-persistenced do. Until they are there, NVML
         cannot be asked without changing the node, and CDI has nothing to inject.
-    Fix: nvidia-modprobe makes and mends them.
+    Fix: nvidia-modprobe makes and mends them; a service of containerd with PrivateDevices is to do without.
     References: nvidia-modprobe modprobe-utils/nvidia-modprobe-utils.c (mknod_helper); NVIDIA driver README, "The
         NVIDIA device files"; nvidia-container-toolkit issues 33 and 210 ("Insufficient Permissions").
     """
@@ -229,6 +233,14 @@ def device_nodes(driver: Driver, mend: Remedies) -> Outcome:
             expected="the module nvidia drives a GPU",
             evidence=_kernel_says(driver),
             remedy=mend.gpus.none_driven(driver.gpus_on_bus),
+        )
+    if not faults and containerd_live.hides(CONTROL_NODE):
+        return failed(
+            f"/dev: {names} are there, and not for containerd: it has a /dev of its own",
+            expected="containerd has the node's /dev",
+            evidence=sandboxed(containerd_live),
+            where=Where(f"{containerd_live.root}{CONTROL_NODE}"),
+            remedy=mend.containerd.unhide("/dev"),
         )
     if not faults:
         return passed(f"/dev: {names}, major {driver.frontend_major}")

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
+from pytest_gpuready.checks.toolkit_config import no_driver_below
 from pytest_gpuready.model import (
     Consequence,
     Denied,
@@ -100,13 +101,13 @@ def _nothing_installed(driver: Driver) -> bool:
 
 
 def _root_is_gone(route: str, driver: Driver, toolkit: Toolkit) -> bool:
-    """The runtime's configuration names a driver root that is not there."""
+    """The runtime's configuration names a driver root that is not there, or has nothing in it."""
     operators = any(library.kind == "operator" for library in driver.libraries)
     if operators or route not in ("ctr-runtime", "cri-handler", "cri-default"):
         return False
     with contextlib.suppress(Undetermined, Denied, NotApplicable):
         root = toolkit.config_for(route).text("nvidia-container-cli", "root")
-        return bool(root) and not toolkit.facts.exists(root)
+        return root not in ("", "/") and (not toolkit.facts.exists(root) or no_driver_below(toolkit, root))
     return False
 
 

@@ -27,6 +27,7 @@ from pytest_gpuready.model import (
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views.containerd_live import ContainerdLive as ContainerdLiveView
 from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, RUNTIME_ROUTES, numbers
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.handler_binary import HandlerBinary
     from pytest_gpuready.views.platform import Platform
     from pytest_gpuready.views.toolkit import Said, Toolkit
+
+#: How its answer to --version begins, since 1.10.
+_OWN_WORDS = "NVIDIA Container Runtime version"
 
 MESSAGES: tuple[Message, ...] = (
     Message("fork/exec /usr/bin/nvidia-container-runtime: no such file or directory", "toolkit.installed"),
@@ -242,8 +246,9 @@ def config_valid(toolkit: Toolkit, mend: Remedies) -> Answer:
 def runtime_works(toolkit: Toolkit, handler_binary: HandlerBinary, mend: Remedies) -> Answer:
     """`nvidia-container-runtime --version` succeeds: the program runs here, reads its configuration and finds runc.
 
-    What: its exit status and words. No container is started. Where the configuration sets a debug log, a toolkit before
-    1.18 is not asked, because it would write to that log.
+    What: its exit status and words, which must be its own: runc under this name runs too, and brings no GPU. No
+    container is started. Where the configuration sets a debug log, a toolkit before 1.18 is not asked, because it would
+    write to that log.
     Why: what it says here is what containerd hides behind `log.json: no such file or directory`.
     Fix: as its words say; reinstall the toolkit where the program itself does not run (wrong architecture, missing
     libc).
@@ -278,10 +283,21 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
     said = (Evidence(command, answer.text),)
     if answer.without_driver:
         raise Consequence("driver.module-loaded")
+    if answer.rc == 0 and _is_another(toolkit, answer):
+        return failed(
+            f"{path} is no {RUNTIME}: {command} says {repr(_first(answer)) if answer.text.strip() else 'nothing'}",
+            expected=f"{_OWN_WORDS} …, then what the low-level runtime says",
+            where=Where(path),
+            evidence=said,
+            remedy=mend.packages.program(RUNTIME),
+        )
     if answer.rc == 0:
         return passed(f"{path}: {_first(answer)}", evidence=said)
     if "no runtime binary found" in answer.text:
         raise Consequence("toolkit.low-level-runtime")
+    low_level = toolkit.views.get(ContainerdLiveView).starters
+    if low_level is not None and low_level.broken and low_level.runc in answer.text:
+        raise Consequence("containerd.runc")
     last = next((line for line in reversed(answer.text.splitlines()) if line.strip()), "it says nothing")
     return failed(
         f"{command} ends with {answer.rc}: {one_line(_message(last), 300)}",
@@ -289,6 +305,16 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
         evidence=said,
         remedy=_reinstall(toolkit, path, answer, mend),
     )
+
+
+def _is_another(toolkit: Toolkit, answer: Said) -> bool:
+    """Another program lies under the name, such as runc: containers start without a GPU, and without an error.
+
+    Up to 1.9 NVIDIA's runtime passed the option on and said no more (toolkit v1.10.0:cmd/nvidia-container-runtime).
+    """
+    with contextlib.suppress(Undetermined):
+        return _OWN_WORDS not in answer.text and numbers(toolkit.version_text_of(answer.path)) >= (1, 10)
+    return False
 
 
 def _first(answer: Said) -> str:

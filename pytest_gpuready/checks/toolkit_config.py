@@ -11,8 +11,12 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.model import Undetermined
+from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.views.cdi import GPU_KIND, Cdi
+from pytest_gpuready.views.driver import Driver
+from pytest_gpuready.views.handlers import is_nvidia
+from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.toolkit import MODES, RUNTIME
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 CLI = "nvidia-container-cli"
 CAPABILITIES: tuple[str, ...] = ("compat32", "compute", "display", "graphics", "ngx", "utility", "video")
+_LOW_LEVEL = '["runc", "crun"]'
 _ENVVAR = "accept-nvidia-visible-devices-envvar-when-unprivileged"
 _VOLUMES = "accept-nvidia-visible-devices-as-volume-mounts"
 
@@ -38,6 +43,7 @@ _KINDS: dict[tuple[str, ...], tuple[type | tuple[type, ...], str]] = {
     (CLI, "load-kmods"): (bool, "true or false"),
     (CLI, "no-cgroups"): (bool, "true or false"),
     (CLI, "root"): (str, "a string"),
+    (CLI, "ldcache"): (str, "a string"),
     (CLI, "path"): (str, "a string"),
     (CLI, "user"): (str, "a string"),
     (CLI, "environment"): (list, "a list of strings"),
@@ -87,11 +93,13 @@ def problems(toolkit: Toolkit, config: Config, route: str) -> list[Problem]:
     with contextlib.suppress(Undetermined):
         mode = toolkit.mode_for(route)
     found += _ldconfig(toolkit, config, route, mode)
-    found += _runtimes(config)
+    found += _runtimes(toolkit, config, route)
     found += _root(toolkit, config)
     found += _selection(config, route)
+    if mode == "cdi":
+        found += _default_kind(toolkit, config)
     if mode == "legacy":
-        found += [*_cgroups(toolkit, config), *_capabilities(config)]
+        found += [*_cgroups(toolkit, config), *_capabilities(config), *_ldcache(toolkit, config)]
     return found
 
 
@@ -170,20 +178,35 @@ def _ldconfig(toolkit: Toolkit, config: Config, route: str, mode: str) -> Iterat
         )
 
 
+def _ldcache(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
+    """nvidia-container-cli opens the cache that it is told of (libnvidia-container src/ldcache.c)."""
+    keys = (CLI, "ldcache")
+    said = config.text(*keys)
+    if posixpath.isabs(said) and not toolkit.facts.exists(said):
+        found = f"ldcache = {_value(said)}, and that file is not there"
+        yield Problem(found, "the loader's cache of this node", config.where(*keys), keys, '"/etc/ld.so.cache"')
+
+
 def _host_ldconfig(toolkit: Toolkit) -> str:
     return "/sbin/ldconfig.real" if toolkit.facts.exists("/sbin/ldconfig.real") else "/sbin/ldconfig"
 
 
-def _runtimes(config: Config) -> Iterator[Problem]:
+def _runtimes(toolkit: Toolkit, config: Config, route: str) -> Iterator[Problem]:
     keys = (RUNTIME, "runtimes")
-    if config.get(*keys) == []:
-        yield Problem("runtimes = []", "at least one low-level runtime", config.where(*keys), keys, '["runc", "crun"]')
+    said = config.get(*keys)
+    if said == []:
+        yield Problem("runtimes = []", "at least one low-level runtime", config.where(*keys), keys, _LOW_LEVEL)
+    with contextlib.suppress(Undetermined, Denied):
+        found = toolkit.low_level(route)
+        if said and is_nvidia(found):
+            words = f"runtimes = {_value(said)} leads to {found}: {RUNTIME} starts itself, without end"
+            yield Problem(words, "low-level runtimes only", config.where(*keys), keys, _LOW_LEVEL)
 
 
 def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
     keys = (CLI, "root")
     root = config.get(*keys)
-    if root and root != "/" and not toolkit.facts.exists(root):
+    if root and root != "/" and (not toolkit.facts.exists(root) or no_driver_below(toolkit, root)):
         yield Problem(
             f"root = {_value(root)}, and no driver is there",
             "root is where the driver's user space is (/ if the node has it itself)",
@@ -191,6 +214,15 @@ def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
             keys,
             '"/"',
         )
+
+
+def no_driver_below(toolkit: Toolkit, root: str) -> bool:
+    """A driver root is there and has no driver, and the node itself has one."""
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        driver, machine = toolkit.views.get(Driver), toolkit.views.get(Platform).machine
+        own = any(one.kind in ("cache", "folder") and one.fits(machine) for one in driver.libraries)
+        return own and not toolkit.has_driver_below(root)
+    return False
 
 
 def _selection(config: Config, route: str) -> Iterator[Problem]:
@@ -206,6 +238,24 @@ def _selection(config: Config, route: str) -> Iterator[Problem]:
         keys,
         "true",
     )
+
+
+def _default_kind(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
+    keys = (RUNTIME, "modes", "cdi", "default-kind")
+    said = config.text(*keys)
+    if said in ("", GPU_KIND):
+        return
+    kinds: set[str] = set()
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        kinds = {found.spec.kind for found in toolkit.views.get(Cdi).everywhere() if found.spec is not None}
+    if GPU_KIND in kinds and said not in kinds:
+        yield Problem(
+            f"default-kind = {_value(said)}, and no CDI spec is of that kind: what containers ask for is unresolvable",
+            f"the kind of a spec that is there, {GPU_KIND}",
+            config.where(*keys),
+            keys,
+            f'"{GPU_KIND}"',
+        )
 
 
 def _cgroups(toolkit: Toolkit, config: Config) -> Iterator[Problem]:

@@ -69,7 +69,7 @@ def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies
             f"{named or CLI} is not there" if named else f"{CLI} is not in {', '.join(toolkit.folders(route))}",
             expected=f"{CLI} where the hook of legacy mode looks for it",
             where=config.where(CLI, "path") if named else None,
-            remedy=mend.packages.program(CLI),
+            remedy=mend.toolkit.program(config.where(CLI, "path") if named else None, (CLI, "path"), named, CLI),
         )
 
     def _typed(route: str) -> Outcome:
@@ -169,7 +169,7 @@ def _hook(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
         f"mode {mode} needs {named or usual}, and it is not there",
         expected=looked,
         where=where,
-        remedy=mend.packages.program(usual),
+        remedy=mend.toolkit.program(where, (section, "path"), named, usual),
     )
 
 

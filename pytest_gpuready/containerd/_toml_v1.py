@@ -234,14 +234,18 @@ class V1Parser(V1Lexer):
 
     @staticmethod
     def put_inline(table: Table, keys: list[str], value: object, line: int) -> None:
-        """Tree.SetPath: later keys replace earlier ones, and a value in the way is passed over."""
+        """Tree.SetPath: later keys replace earlier ones, and a value in the way is passed over.
+
+        The parser places a value in the row of its number in the table, and a table nowhere: a column below 1.
+        """
         for key in keys[:-1]:
             node = table.setdefault(key, Table(line))
             table.lines.setdefault(key, line)
             if isinstance(node, list) and node and isinstance(node[-1], Table):
                 node = node[-1]
             table = node if isinstance(node, Table) else table
-        table.put(keys[-1], value, line)
+        tables = isinstance(value, Table) or (isinstance(value, list) and value and isinstance(value[0], Table))
+        table.put(keys[-1], value, line, 0 if tables else -1 - len(table))
 
     def split(self, raw: str, at: int, what: str) -> list[str]:
         """parseKey: the parts of a key; quoted parts were unescaped before."""
@@ -291,7 +295,9 @@ def _go_value(table: Table, key: str) -> str:
     """A value that is in the way, as go-toml shows it (%T and %#v)."""
     value: Any = table[key]
     value = quote(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
-    place = f"toml.Position{{Line:{table.lines[key]}, Col:{table.columns[key]}}}"
+    line, column = table.lines[key], table.columns[key]
+    line, column = (line, column) if column > 0 else (-column, 0)
+    place = f"toml.Position{{Line:{line}, Col:{column}}}"
     flags = "commented:false, multiline:false, literal:false"
     return f'*toml.tomlValue (&toml.tomlValue{{value:{value}, comment:"", {flags}, position:{place}}})'
 

@@ -80,10 +80,12 @@ class V2Parser(V2Values):
         """Read on to the end of the line, before the keys are looked at: v2.4."""
 
     def key(self) -> tuple[list[str], int]:
-        """A dotted key and the offset of its last part."""
-        keys = []
+        """A dotted key and the offset of its last part; `parts` has the offsets of all."""
+        keys: list[str] = []
+        self.parts: list[int] = []
         while True:
             start, c = self.at, self.text[self.at : self.at + 1]
+            self.parts.append(start)
             if c == "'":
                 keys.append(self.literal())
             elif c == '"':
@@ -107,9 +109,7 @@ class V2Parser(V2Values):
         self.at += 1 + double
         self.space()
         keys, _ = self.key()
-        self.need("]")
-        if double:
-            self.need("]")
+        self.closing(double=double)
         self.finish()
         line = self.place(start)[0]
         for table in self.dotted:
@@ -128,6 +128,11 @@ class V2Parser(V2Values):
             node = value
         self.table = self.open(node, keys[-1], line, double=double)
         self.loose = self.skipped is not None and self.skipped(keys)
+
+    def closing(self, *, double: bool) -> None:
+        """The end of a header's name."""
+        for _ in range(1 + double):
+            self.need("]")
 
     def open(self, node: Table, key: str, line: int, *, double: bool) -> Table:
         value = node.get(key)
@@ -163,6 +168,7 @@ class V2Parser(V2Values):
     def assign(self, table: Table, *, loose: bool, depth: int) -> None:
         start = self.at
         keys, _ = self.key()
+        parts = self.parts
         if self.at >= self.end:
             at = start if self.end_is_start else self.at
             raise self.stop(at, "expected = after a key, but the document ends there")
@@ -172,12 +178,13 @@ class V2Parser(V2Values):
         value = self.value(depth)
         if depth == 0:
             self.finish()
-        for key in keys[:-1]:
+        for at, key in enumerate(keys[:-1], 1):
             node = table.get(key)
             if node is None or (loose and not isinstance(node, Table)):
                 node = Table(line, dotted=True)
                 self.dotted.append(node)
-                table.put(key, node, line)
+                # Below 1: a dotted key, whose next part stands there.
+                table.put(key, node, line, -self.place(parts[at])[1])
             elif not loose:
                 if not isinstance(node, Table) or node.inline:
                     kind = "array table" if isinstance(node, TableArray) else "value"

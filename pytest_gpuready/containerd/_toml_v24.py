@@ -111,6 +111,11 @@ class V24Parser(V2Parser):
                 if self.pending is not None:
                     raise self.pending
 
+    def closing(self, *, double: bool) -> None:
+        if double and not self.text.startswith("]]", self.at):
+            raise self.stop(self.at, "expected ']]' to close array table name")
+        super().closing(double=double)
+
     def need(self, c: str) -> None:
         if self.text[self.at : self.at + 1] != c:
             words = {"]": "expected ']' to close table name", "=": "expected '=' after key"}

@@ -195,10 +195,10 @@ class Walk:
         if error.text.startswith("panic: "):
             return error.text
         if self.release.go_toml == 1:
-            place = (line, error.column) if error.column else (0, 0)
+            place = error.place(error.where)
             return f"containerd: failed to unmarshal TOML: ({place[0]}, {place[1]}): {error.text}"
-        if self.release.go_toml == 23 and "cannot decode TOML local " in error.text:
-            line = error.column = 1  # v2.3 has no place for a date
+        if not error.column or (self.release.go_toml == 23 and "cannot decode TOML local " in error.text):
+            line = error.column = 1  # v2.4 has no place for what is nested, v2.3 none for a date
         place_text = f" at row {line} column {error.column}" if error.shown else ""
         return f"containerd: failed to unmarshal TOML{place_text}: {error.text}"
 
@@ -207,12 +207,15 @@ class Walk:
         types = self.release.schema.types
         kind = "config.Config"
         for key in keys:
+            if kind.startswith("map[string]"):
+                kind = kind.removeprefix("map[string]")
+                continue
             if kind not in types:
                 return False
             found = [type_ for name, _, type_ in types[kind] if name == key or name.lower() == key.lower()]
             if not found:
                 return True
-            kind = found[0].removeprefix("map[string]")
+            kind = found[0]
         return False
 
     def migrate_file(self, tree: Tree, version: int) -> None:

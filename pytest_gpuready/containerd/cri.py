@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd._toml import quote
+from pytest_gpuready.containerd.base_spec import spec_error
 from pytest_gpuready.containerd.config import go_error
-from pytest_gpuready.containerd.decode import duration_error
 from pytest_gpuready.containerd.files import exists
-from pytest_gpuready.containerd.go_errors import json_error, url_error
-from pytest_gpuready.containerd.listeners import everywhere, port_error
+from pytest_gpuready.containerd.go_errors import duration_error, url_error
+from pytest_gpuready.containerd.listeners import address_error, everywhere
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
 from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
 from pytest_gpuready.containerd.tree import Tree, copy
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _LINUX_V1 = "io.containerd.runtime.v1.linux"
 _ID = "io.containerd.deprecation/"
-_DEFAULT_BIN_DIRS = ["/opt/cni/bin"]
+_DEBIANS = 24
+"""The go-toml of Debian's 2.1.9, which has the newest Go too."""
 ALWAYS_THERE = ("overlayfs", "native")
 """Snapshotters taken to work on any node; the others depend on it."""
 
@@ -205,7 +206,7 @@ class Cri:
         cni = self.runtime.table("cni")
         if self.release.bin_dirs and cni.get("bin_dir"):
             self.warn("cri-cni-bin-dir", cni.at("bin_dir"))
-            if cni.get("bin_dirs") not in (_DEFAULT_BIN_DIRS, []):
+            if cni.get("bin_dirs") not in ([*self.release.default_bin_dirs], []):
                 raise _InvalidError(
                     "`cni.bin_dir` and `cni.bin_dirs` cannot be set at the same time", cni.at("bin_dir")
                 )
@@ -307,9 +308,9 @@ class Cri:
     def _listening(self) -> None:
         """What the streaming server makes of its address once the daemon runs: where it cannot listen, all ends."""
         host, port = self.server.get("stream_server_address", ""), self.server.get("stream_server_port", "")
-        wrong = port_error(port)
+        wrong = address_error(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", old=self.release.minor == "1.6")
         if wrong:
-            where = self.server.at("stream_server_port")
+            where = self.server.at("stream_server_port" if "port" in wrong else "stream_server_address")
             self.die(f"Failed to run CRI service: stream server error: {wrong}", where)
         elif not everywhere(host):
             self.unknown.append(f"loads (whether the streaming server can listen on {quote(host)} on this node)")
@@ -340,7 +341,7 @@ class Cri:
                 else:
                     text += f"failed to open base OCI spec: {path}: "
                 raise _InvalidError(text + go_error(error, path), where) from None
-            wrong = json_error(data)
+            wrong = spec_error(data, newer=self.release.go_toml == _DEBIANS)
             if wrong:
                 raise _InvalidError(f"{text}failed to parse base OCI spec file: {wrong}", where)
 

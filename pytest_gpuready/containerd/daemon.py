@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.containerd import migrate
 from pytest_gpuready.containerd.config import Refused, Walked, clean, dotted
 from pytest_gpuready.containerd.cri import Cri, Failed
-from pytest_gpuready.containerd.decode import DecodeError, Decoder, duration_error
+from pytest_gpuready.containerd.decode import DecodeError, Decoder
+from pytest_gpuready.containerd.go_errors import duration_error
 from pytest_gpuready.containerd.handlers import handlers
 from pytest_gpuready.containerd.listeners import listener_error, logging_error, tls_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
 from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
 from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started, tracing_deprecations
 from pytest_gpuready.containerd.proxies import Proxied, proxied, proxy_uri
-from pytest_gpuready.containerd.tree import Tree, from_default, leaves, marshalled, plain
+from pytest_gpuready.containerd.tree import Tree, document_error, from_default, leaves, marshalled, plain
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.releases import Release
 
 _SERVER = "io.containerd.server.v1.grpc"
+_WORDY = 24
+"""The go-toml that names what is no table."""
 _NO_SNAPSHOTTER = "failed to find snapshotter"
 
 
@@ -163,7 +166,13 @@ class Daemon:
         table = raw[key]
         where = raw.wheres.get(key)
         if not isinstance(table, Tree):
-            raise Refused("containerd: toml: top level must be a table", where)
+            wrong = document_error(table)
+            if self.release.go_toml == _WORDY:
+                wrong = f"toml: cannot encode a {migrate.go_kind(table)} as a document root"
+            if wrong:
+                raise Refused(f"containerd: {wrong}", where)
+            self.note(("plugins", key), where, "no table")
+            return base
         decoder = Decoder(self.release.schema, self.release.go_toml)
         try:
             out = decoder.decode(table if self.v1 else marshalled(table), kind, base)
@@ -171,7 +180,7 @@ class Daemon:
             place = error.where or where
             if error.text.startswith("panic: "):
                 raise PanicError(error.text.removeprefix("panic: "), place) from None
-            position = (place.line if place else 0, error.column) if error.column else (0, 0)
+            position = error.place(place)
             text = f"({position[0]}, {position[1]}): {error.text}" if self.v1 else error.text
             raise Refused(f"containerd: {text}", place) from None
         for path, place in decoder.unknown:
@@ -184,6 +193,8 @@ class Daemon:
             table["sandbox_image"] = self.release.sandbox_image
         if uri == IMAGES:
             table.table("pinned_images")["sandbox"] = self.release.sandbox_image
+        if uri == RUNTIME and self.release.bin_dirs:
+            table.table("cni")["bin_dirs"] = [*self.release.default_bin_dirs]
         if uri == RUNTIME and not self.release.systemd_cgroup_default:
             table.table("containerd", "runtimes", "runc", "options").pop("SystemdCgroup", None)
         return table

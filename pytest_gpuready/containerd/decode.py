@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_gpuready.containerd._toml import Array, quote
+from pytest_gpuready.containerd.go_errors import duration_error
 from pytest_gpuready.containerd.toml import Moment, Unreadable
 from pytest_gpuready.containerd.tree import Tree, copy, from_default
 
@@ -24,7 +25,6 @@ _EMBEDDED = {
 }
 """Embedded structs of 1.x's CRI plugin (pkg/cri/config/config.go): where their table is missing, go-toml v1 looks for
 its keys in the table around it (marshal.go, "save the old behavior")."""
-_UNITS = {"ns", "us", "µs", "μs", "ms", "s", "m", "h"}
 
 
 class DecodeError(ValueError):
@@ -37,27 +37,9 @@ class DecodeError(ValueError):
         super().__init__(text)
         self.text, self.where, self.column, self.shown = text, where, column, shown
 
-
-def duration_error(text: str) -> str | None:
-    """What Go's time.ParseDuration says of `text`; None if it takes it."""
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest == "0":
-        return None
-    wrong = f"time: invalid duration {quote(text)}"
-    if not rest:
-        return wrong
-    while rest:
-        number = re.match(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", rest)
-        if number is None:
-            return wrong
-        rest = rest[number.end() :]
-        unit = re.match(r"[^.0-9]+", rest)
-        if unit is None:
-            return f"time: missing unit in duration {quote(text)}"
-        if unit[0] not in _UNITS:
-            return f"time: unknown unit {quote(unit[0])} in duration {quote(text)}"
-        rest = rest[unit.end() :]
-    return None
+    def place(self, where: Where | None) -> tuple[int, int]:
+        """Row and column as go-toml v1 prints them: in an inline table they are not those of the file."""
+        return (where.line if where else 0, self.column) if self.column > 0 else (-self.column, 0)
 
 
 def _go(value: Any) -> str:
@@ -219,6 +201,8 @@ class Decoder:
             return _go(value)
         got = _go_type(value)
         base = _kind(kind)
+        if got == "uint64" and base in ("string", "float64"):
+            return "\ufffd" if base == "string" else float(value)  # Go converts it: no such rune
         fits = {"string": got == "string", "bool": got == "bool", "float64": got == "float64"}
         if not fits.get(base, got in ("int64", "uint64") and base in _INTS):
             extra = f"({base})" if base in ("slice", "map") else ""
@@ -227,8 +211,11 @@ class Decoder:
             unsigned, bits = base.startswith("u"), _INTS[base]
             if unsigned and value < 0:
                 raise DecodeError(f"{value}({got}) is negative so does not fit in {kind}", None)
-            if not -(1 << (bits - 1)) * (not unsigned) <= value < 1 << (bits - (not unsigned)):
+            # Where it goes into a signed one it is converted before it is looked at.
+            number = value - (1 << 64) * (got == "uint64" and not unsigned)
+            if not -(1 << (bits - 1)) * (not unsigned) <= number < 1 << (bits - (not unsigned)):
                 raise DecodeError(f"{value}({got}) would overflow {kind}", None)
+            return number
         return value
 
     # go-toml v2: keys in the document's order, matched without regard to case; maps keep what they have.
@@ -253,16 +240,20 @@ class Decoder:
     ) -> Any:
         if kind.startswith("*"):
             return self._v2_value(value, kind[1:], default, context, where, column, path)
-        numbers = (int, float) if self.newer else ()
-        if kind in _DURATIONS and not isinstance(value, (Tree, list, Unreadable, *numbers)):
-            wrong = duration_error(_go(value))
+        nanoseconds = self.newer and isinstance(value, int) and not isinstance(value, bool)
+        moment = self.newer and isinstance(value, Moment)
+        if kind in _DURATIONS and not (nanoseconds or moment or isinstance(value, (Tree, list, Unreadable))):
+            plain = self.newer and not isinstance(value, str)
+            wrong = duration_error(repr(value) if plain and isinstance(value, float) else _go(value))
             if wrong:
-                raise DecodeError(f"toml: {wrong}", where, column)
+                raise DecodeError(wrong if plain else f"toml: {wrong}", where, column)
             return _go(value)
         if isinstance(value, Unreadable):
             raise DecodeError(value.text, where, value.column)
         if isinstance(value, Tree):
-            return self._v2_table(value, kind, default, context, where, column, path)
+            if column < 0 and _kind(kind) not in ("struct", "map", "any", "slice"):
+                return self._v2_dotted(kind, context, where, -column)
+            return self._v2_table(value, kind, default, context, where, abs(column), path)
         if isinstance(value, list):
             tables = bool(value) and all(isinstance(item, Tree) and not item.inline for item in value)
             if kind == "any" and (not tables or default is None or isinstance(default, list)):
@@ -276,12 +267,21 @@ class Decoder:
             places = value.places if isinstance(value, Array) and where else ()
             spots: list[tuple[Where | None, int]] = [(where._replace(line=n), at) for n, at in places] if where else []
             spots = spots or [(where, column)] * len(value)
+            if self.newer:  # what is nested has no place there
+                spots = [(spot, 0 if isinstance(item, (Tree, list)) else at)
+                         for item, (spot, at) in zip(value, spots, strict=True)]  # fmt: skip
             pairs = zip(value, spots, strict=True)
             context = context.replace(" of type []", " of type ") if self.newer else context
             return [self._v2_value(item, kind[2:], None, context, spot, at, path) for item, (spot, at) in pairs]
         if self.newer or (self.dates and isinstance(value, Moment)):
             self._v24_scalar(value, kind, context, where, column)
         return self._v2_scalar(value, kind, context, where, column)
+
+    def _v2_dotted(self, kind: str, context: str, where: Where | None, column: int) -> NoReturn:
+        """A dotted key goes on below a scalar."""
+        if self.newer:
+            raise DecodeError(f"toml: cannot decode TOML table into {context}", where, column)
+        raise DecodeError(f"unhandled kv part: {_kind(kind)}", where, column, shown=False)
 
     def _v2_table(
         self,

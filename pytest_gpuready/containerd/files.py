@@ -212,6 +212,8 @@ class RootFiles:
     def read(self, path: str) -> bytes:
         """See `Files.read`. What is no regular file (a pipe, a device) is not opened: PermissionError."""
         found = self._resolve(path)
+        if found == self.root / "dev/null" and not os.path.lexists(found):
+            return b""  # every node has it: a link to it puts a drop-in out of force
         if found.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if found.exists() and not found.is_file():

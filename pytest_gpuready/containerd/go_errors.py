@@ -1,11 +1,37 @@
-"""What Go's URL and JSON readers say of text that they refuse."""
+"""What Go's readers of durations and URLs say of text that they refuse."""
 
 from __future__ import annotations
 
-import json
 import re
+from fractions import Fraction
 
 from pytest_gpuready.containerd._toml import quote
+
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def duration_error(text: str) -> str | None:
+    """What Go's time.ParseDuration says of `text`; None if it takes it."""
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return None
+    wrong = f"time: invalid duration {quote(text)}"
+    if not rest:
+        return wrong
+    total = Fraction(0)
+    while rest:
+        number = re.match(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", rest)
+        if number is None:
+            return wrong
+        rest = rest[number.end() :]
+        unit = re.match(r"[^.0-9]+", rest)
+        if unit is None:
+            return f"time: missing unit in duration {quote(text)}"
+        if unit[0] not in _UNITS:
+            return f"time: unknown unit {quote(unit[0])} in duration {quote(text)}"
+        total += Fraction(number[0].rstrip(".")) * _UNITS[unit[0]]
+        rest = rest[unit.end() :]
+    return wrong if total >= (1 << 63) + (text[0] == "-") else None
 
 
 def url_error(url: str) -> str | None:
@@ -23,6 +49,8 @@ def url_error(url: str) -> str | None:
             wrong = "first path segment in URL cannot contain colon"
         elif rest.startswith("//") and (scheme or not rest.startswith("///")):
             wrong = _host_error(rest[2:].partition("/")[0].rpartition("@")[2])
+        if wrong is None and (odd := re.search("%(?![0-9A-Fa-f]{2}).{0,2}", rest)):
+            wrong = f"invalid URL escape {quote(odd[0])}"
     return f"parse {quote(url)}: {wrong}" if wrong else None
 
 
@@ -37,25 +65,3 @@ def _host_error(host: str) -> str | None:
         return f"invalid port {quote(port)} after host"
     odd = re.search(r"([ \\^`{|}])", host)
     return f"invalid character {quote(odd[1])} in host name" if odd else None
-
-
-def json_error(data: bytes) -> str | None:
-    """What Go's JSON decoder says of a base runtime spec: only the first value counts."""
-    text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
-    if not text:
-        return "EOF"
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        at = getattr(error, "pos", 0)
-        if at >= len(text.rstrip()):
-            return "unexpected EOF"
-        return f"invalid character {_rune(text[at])} looking for beginning of value"
-    if not isinstance(value, dict):
-        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
-        return None if value is None else f"json: cannot unmarshal {kind} into Go value of type specs.Spec"
-    return None
-
-
-def _rune(c: str) -> str:
-    return {"'": r"'\''", '"': "'\"'"}.get(c, f"'{c}'")

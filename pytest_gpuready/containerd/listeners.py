@@ -21,20 +21,37 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.releases import Release
 
 _MOST = 65535
+_LONGEST = 255
 _SERVICES = ("domain", "ftp", "ftps", "gopher", "http", "https", "imap2", "imap3", "imaps", "pop3", "pop3s", "smtp",
              "ssh", "submissions", "telnet")  # fmt: skip
 """The names of ports that Go knows without /etc/services."""
 _LEVELS = ("", "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace")
 
 
-def port_error(port: str) -> str | None:
-    """What Go says of a port that cannot be listened on; None where it can."""
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.*[A-Za-z_-]){_LABEL}(?:\.{_LABEL})*\.?|\.")
+"""What Go takes for the name of a host (net/dnsclient.go isDomainName): no numbers alone."""
+
+
+def port_error(port: str, *, old: bool = False) -> str | None:
+    """What Go says of a port that cannot be listened on; None where it can. `old`: the Go of containerd 1.6."""
     if re.fullmatch(r"[+-]?[0-9]+", port):
         return None if 0 <= int(port[:9]) <= _MOST else f"listen tcp: address {port}: invalid port"
-    return None if not port or port.lower() in _SERVICES else f"listen tcp: lookup tcp/{port}: unknown port"
+    known = not port or port.lower() in _SERVICES
+    return None if known else f"listen tcp: {'address' if old else 'lookup'} tcp/{port}: unknown port"
 
 
-def address_error(address: str) -> str | None:
+def host_error(host: str) -> str | None:
+    """The same for a host that is neither an address nor can be a name: nobody is asked about it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        named = not host or (len(host) < _LONGEST and _NAME.fullmatch(host))
+        return None if named else f"listen tcp: lookup {host}: no such host"
+    return None
+
+
+def address_error(address: str, *, old: bool = False) -> str | None:
     """The same for ``host:port`` (net.SplitHostPort)."""
     wrong = None
     host, colon, port = address.rpartition(":")
@@ -52,7 +69,9 @@ def address_error(address: str) -> str | None:
         wrong = "too many colons in address"
     elif "[" in address or "]" in address:
         wrong = f"unexpected '{'[' if '[' in address else ']'}' in address"
-    return f"listen tcp: address {address}: {wrong}" if wrong else port_error(port)
+    if wrong:
+        return f"listen tcp: address {address}: {wrong}"
+    return port_error(port, old=old) or host_error(host[1:-1] if host.startswith("[") else host)
 
 
 def everywhere(host: str) -> bool:
@@ -111,7 +130,7 @@ def listener_error(
         address = settings.get(key, "")
         if not address or (what.startswith("debug") and address.startswith(("/", "\\\\.\\"))):
             continue
-        wrong = address_error(address)
+        wrong = address_error(address, old=release.minor == "1.6")
         if wrong:
             return f"containerd: failed to get listener for {what}: {wrong}", settings.at(key)
         if not everywhere(address.rpartition(":")[0]):

@@ -14,10 +14,20 @@ from pytest_gpuready.containerd.model import DEFAULT_CONFIG, Loaded, Refusal
 from pytest_gpuready.containerd.releases import ALIASES, Release, choose
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_gpuready.containerd.files import Files
+
+    #: A path and its bytes (None: not there), or a pattern and its matches.
+    _Answer = tuple[str, bytes | tuple[str, ...] | None]
 
 _NODE_FIELDS = ("loads", "cri_state", "handlers", "default_runtime", "cdi_enabled", "cdi_spec_dirs", "sandbox_image",
                 "address")  # fmt: skip
+
+#: Nodes of a fleet are configured alike, and one node's proposals are tried on few files: what was loaded from the
+#: files that answered so is kept, the latest first, by version, path and whether that was named.
+_known: dict[tuple[str | None, str, bool], tuple[tuple[list[_Answer], Loaded], ...]] = {}
+_MOST_KEYS, _MOST_EACH = 32, 8
 
 
 def wanted(files: Files, version: str | None, config_path: str, explicit: bool) -> tuple[set[str], set[str]]:  # noqa: FBT001
@@ -70,6 +80,50 @@ class _Recorder:
             return []
 
 
+class _Noting:
+    """Files whose every answer is noted, in the order in which they were asked."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.answers: list[_Answer] = []
+        #: Whether nothing but bytes, names and "not there" was the answer.
+        self.plain = True
+
+    def read(self, path: str) -> bytes:
+        self.plain, plain = False, self.plain
+        data = _read(self.files, path)
+        self.answers.append((path, data))
+        self.plain = plain
+        if data is None:
+            return self.files.read(path)
+        return data
+
+    def glob(self, pattern: str) -> list[str]:
+        self.plain, plain = False, self.plain
+        found = self.files.glob(pattern)
+        self.answers.append((pattern, tuple(found)))
+        self.plain = plain
+        return found
+
+
+def _read(files: Files, path: str) -> bytes | None:
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _same(answers: Iterable[_Answer], files: Files) -> bool:
+    """Whether these files answer the same to all that was asked; no more is asked than the loader would ask."""
+    try:
+        return all(
+            tuple(files.glob(what)) == answer if isinstance(answer, tuple) else _read(files, what) == answer
+            for what, answer in answers
+        )
+    except Exception:  # noqa: BLE001 - whatever it is, loading them says so
+        return False
+
+
 def _candidates(version: str | None) -> list[Release]:
     release = choose(version)
     if not release.assumed:
@@ -88,6 +142,20 @@ def load(files: Files, version: str | None, config_path: str = DEFAULT_CONFIG, *
         PermissionError: a file that is needed may not be read.
         NotLooked: a file or pattern was not gathered.
     """
+    key = (version, config_path, explicit)
+    for answers, loaded in _known.get(key, ()):
+        if _same(answers, files):
+            return loaded
+    noting = _Noting(files)
+    loaded = _load_any(noting, version, config_path, explicit=explicit)
+    if noting.plain:
+        if len(_known) >= _MOST_KEYS:
+            _known.clear()
+        _known[key] = ((noting.answers, loaded), *_known.get(key, ()))[:_MOST_EACH]
+    return loaded
+
+
+def _load_any(files: Files, version: str | None, config_path: str, *, explicit: bool) -> Loaded:
     release = choose(version)
     loaded = _load(files, release, config_path, explicit=explicit)
     if not release.assumed:

@@ -107,11 +107,11 @@ def _map(value: Any, where: Where | None) -> Tree:
     """Go's type assertion ``value.(map[string]any)``."""
     if isinstance(value, Tree):
         return value
-    text = f"interface conversion: interface {{}} is {_go_kind(value)}, not map[string]interface {{}}"
+    text = f"interface conversion: interface {{}} is {go_kind(value)}, not map[string]interface {{}}"
     raise PanicError(text, where)
 
 
-def _go_kind(value: Any) -> str:
+def go_kind(value: Any) -> str:
     """The Go type of a decoded value."""
     if isinstance(value, Tree):
         return "map[string]interface {}"
@@ -216,7 +216,7 @@ def _runtime(plugins: Tree, release: Release, lost: Lost) -> None:
         for key, value in cni.items():
             if key == "bin_dir":
                 if not isinstance(value, str):
-                    text = f"interface conversion: interface {{}} is {_go_kind(value)}, not string"
+                    text = f"interface conversion: interface {{}} is {go_kind(value)}, not string"
                     raise PanicError(text, cni.wheres.get(key))
                 # A list that a file sets is []any, never the []string that the migration looks for: it is replaced.
                 if "bin_dirs" in new:

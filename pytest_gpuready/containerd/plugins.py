@@ -28,6 +28,7 @@ _DIFF = "io.containerd.service.v1.diff-service"
 _TRANSFER = "io.containerd.transfer.v1.local"
 _DEVMAPPER = "io.containerd.snapshotter.v1.devmapper"
 _BLOCKFILE = "io.containerd.snapshotter.v1.blockfile"
+_EROFS = "io.containerd.snapshotter.v1.erofs"
 _SIZE = re.compile(r"\d+(\.\d+)* ?([kmgtpKMGTP][iI]?[bB]?|[bB])?")
 _PLAIN = 2
 """The last go-toml that was built with a containerd/platforms without features."""
@@ -54,7 +55,7 @@ class Others:
 
     def failure(self) -> Refusal | None:
         """How the CRI plugin fails for the first of them that fails."""
-        for check in (self._metadata, self._tasks, self._differs, self._transfer, self._devmapper):
+        for check in (self._metadata, self._tasks, self._differs, self._transfer, self._devmapper, self._images):
             found = check()
             if found is not None:
                 text, where = found
@@ -92,9 +93,8 @@ class Others:
 
     def _differs(self) -> tuple[str, Where | None] | None:
         table = self.table(_DIFF)
-        known = self.differs | {uri.rsplit(".", 1)[1] for uri in self.release.schema.plugins if ".differ.v1." in uri}
         for name in table.get("default", []):
-            if name not in known:
+            if not self._has_differ(name):
                 words = f"needed differ not loaded: {name}"
                 if not self.v1:
                     words = f"unable to init client for cri image service: failed to get service plugin: {words}"
@@ -108,21 +108,46 @@ class Others:
         if self.v1 or self.release.minor == "2.0":
             return None
         for config in table.get("unpack_config") or []:
-            platform, name = config.get("platform", ""), config.get("snapshotter", "")
+            platform, name, differ = (config.get(key, "") for key in ("platform", "snapshotter", "differ"))
             if platform_error(self.release, platform):
                 text = f"io.containerd.transfer.v1: platform configuration {platform} invalid"
                 return f"{IMAGES}: {text}", table.at("unpack_config")
-            uri = f"io.containerd.snapshotter.v1.{name}"
-            if name not in self.snapshotters and (uri in self.disabled or uri not in self.release.schema.plugins):
-                return f"{IMAGES}: snapshotter {quote(name)} not found: not found", table.at("unpack_config")
-            if name not in (*ALWAYS_THERE, *self.snapshotters):
+            words = self._unpacked(platform, name, differ)
+            if words and not config.get("optional"):
+                return f"{IMAGES}: {words}", table.at("unpack_config")
+            if not words and name not in (*ALWAYS_THERE, *self.snapshotters):
                 self.unknown.append(f"cri_state (whether the snapshotter {name} works on this node)")
         return None
+
+    def _unpacked(self, platform: str, snapshotter: str, differ: str) -> str | None:
+        """Why images of a platform cannot be unpacked as `unpack_config` says."""
+        uri = f"io.containerd.snapshotter.v1.{snapshotter}"
+        there = uri in self.release.schema.plugins and uri not in self.disabled
+        there = there and not_started(self.release, uri, self.table(uri)) in (None, DEPENDS)
+        if snapshotter not in self.snapshotters and not there:
+            return f"snapshotter {quote(snapshotter)} not found: not found"
+        if differ and not self._has_differ(differ):
+            uri = f"io.containerd.differ.v1.{differ}"
+            none = f"no plugins registered for {uri}: plugin: not found"
+            return f"failed to get instance for diff plugin {quote(differ)}: {none}"
+        system = platform.partition("/")[0].partition("(")[0].lower()
+        ours = system == "linux" or (system in _MACHINES and "/" not in platform)
+        return None if differ or ours else "no matching diff plugins: not found"
+
+    def _has_differ(self, name: str) -> bool:
+        """Whether a differ is there; erofs needs a program of the node."""
+        uri = f"io.containerd.differ.v1.{name}"
+        there = uri in self.release.schema.plugins and uri not in self.disabled
+        if there and name == "erofs":
+            self.unknown.append("cri_state (whether this node has mkfs.erofs)")
+        return there or name in self.differs
 
     def _devmapper(self) -> tuple[str, Where | None] | None:
         """In 2.x CRI images fails with any snapshotter that fails; one that is not configured is skipped."""
         if not self.v1 and self.table(_BLOCKFILE).get("scratch_file"):
             self.unknown.append("cri_state (whether the snapshotter blockfile works on this node)")
+        if not self.v1 and self.table(_EROFS).get("enable_fsverity"):
+            self.unknown.append("cri_state (whether the snapshotter erofs works on this node)")
         table = self.table(_DEVMAPPER)
         if self.v1 or not table.get("pool_name"):
             return None
@@ -130,7 +155,21 @@ class Others:
         if not _SIZE.fullmatch(size):
             text = f"failed to parse base image size: '{size}': invalid size: '{size}'"
             return f"{IMAGES}: {text}", table.at("base_image_size") or table.at("pool_name")
+        system = table.get("fs_type", "")
+        if system not in ("", "ext4", "xfs", "ext2"):  # devmapper's Config.Validate
+            return f"{IMAGES}: unsupported Filesystem Type: {quote(system)}", table.at("fs_type")
         self.unknown.append("cri_state (whether the snapshotter devmapper works on this node)")
+        return None
+
+    def _images(self) -> tuple[str, Where | None] | None:
+        """A platform for the images of one handler (2.x plugins/cri/images/plugin.go)."""
+        platforms = Tree() if self.v1 else self.table(IMAGES).table("runtime_platforms")
+        for name, settings in platforms.items():
+            platform = settings.get("platform", "")
+            words = platform and platform_error(self.release, platform)
+            if words:
+                where = platforms.at(name, "platform")
+                return f"{IMAGES}: unable to parse platform {quote(platform)}: {words}", where
         return None
 
 

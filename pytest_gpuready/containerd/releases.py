@@ -33,7 +33,7 @@ class Release:
     migrates_files: every file is migrated before it is merged; else the result is, after.
     overwrites: a v2 CRI table replaces the whole v3 runtime table when it is migrated; else existing keys win.
     keeps_stream_keys: the migration keeps all streaming keys under io.containerd.grpc.v1.cri.
-    bin_dirs: cni.bin_dir is migrated to cni.bin_dirs.
+    bin_dirs: cni.bin_dir is migrated to cni.bin_dirs. default_bin_dirs: what that is where it is not set.
     refuses_newer_dropin: an import of a newer format than the main file is fatal.
     deprecations: ids of deprecated settings are recorded (the introspection service lists them).
     runtime_deprecations: the ids for runtimes, default_runtime, systemd_cgroup too.
@@ -62,6 +62,7 @@ class Release:
     overwrites: bool = False
     keeps_stream_keys: bool = True
     bin_dirs: bool = False
+    default_bin_dirs: tuple[str, ...] = ("/opt/cni/bin",)
     refuses_newer_dropin: bool = False
     deprecations: bool = True
     runtime_deprecations: bool = True
@@ -139,10 +140,15 @@ _DEBIAN: dict[Version, dict[str, Any]] = {
         "go_toml_194": True,
         "absent": (_WARNING, "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"),
     },
-    (2, 1, 9): {"go_toml": 24, "absent": ("io.containerd.snapshotter.v1.zfs",)},
+    (2, 1, 9): {
+        "go_toml": 24,
+        "absent": ("io.containerd.snapshotter.v1.zfs",),
+        "default_bin_dirs": ("/usr/lib/cni", "/opt/cni/bin"),
+    },
 }
 """What Debian's builds change: 1.6.20~ds1-1 has golang-github-pelletier-go-toml 1.9.4-1, 2.1.9+ds1-5 has
-golang-github-pelletier-go-toml.v2 2.4.3-2. The one has no tracing, the other no zfs."""
+golang-github-pelletier-go-toml.v2 2.4.3-2. The one has no tracing, the other no zfs, and Debian's folder of CNI plugins
+(``containerd config default``)."""
 _DEBIANS = re.compile(r"[+~]ds|\+unknown")
 """How they are told: the package's version, and ``containerd --version``.
 

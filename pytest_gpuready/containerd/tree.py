@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.containerd._toml import Array
 from pytest_gpuready.containerd.model import Where
-from pytest_gpuready.containerd.toml import Moment, Table, Unreadable
+from pytest_gpuready.containerd.toml import Moment, Table, TomlError, Unreadable, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,3 +171,31 @@ def marshalled(table: Tree) -> Tree:
             new = [marshalled(item) for item in value]
         out.put(key, new, table.wheres.get(key), table.columns.get(key, 1))
     return out
+
+
+def document_error(value: object) -> str | None:
+    """What go-toml v2 says of a value that it has written out as a document: text, a number, a list.
+
+    A list of one is the name of a table: nothing is wrong with it.
+    """
+    if isinstance(value, list) and value and all(isinstance(item, Tree) for item in value):
+        text = "[[]]"
+    elif isinstance(value, list):
+        text = f"[{', '.join(_written(item) for item in value)}]"
+    else:
+        text = _written(value)
+    try:
+        loads(text.encode("utf-8", "replace"))
+    except TomlError as error:
+        return error.text
+    return None
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_written(item) for item in value)}]"
+    if isinstance(value, Tree):
+        return "{}"
+    return repr(value) if isinstance(value, (int, float)) else "'x'"

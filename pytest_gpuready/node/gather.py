@@ -77,9 +77,10 @@ def ask(transport: Transport, facts: Facts, request: Request, timeout: float) ->
 def _begin(facts: Facts, transport: Transport, reply: Reply) -> bool:
     """Record whether the node was reached and sudo worked; False if nothing more can be asked."""
     # A login shell may say on standard output why there is no shell (nologin does).
-    words = transport.complaint or one_line(reply.output[:4096].decode("utf-8", "replace"))
+    words = transport.complaint or one_line(reply.output[:4096].decode("utf-8", "replace"), 400)
     if not transport.greeted:
-        ended = Fact("cut", note=words or reply.trouble or "no POSIX shell answered")
+        told = reply.trouble if reply.endless else words
+        ended = Fact("cut", note=told or reply.trouble or "no POSIX shell answered")
         facts.add(REACH, Fact("timeout", note=_late(words)) if reply.timed_out else ended)
         return False
     if f"\n{transport.nonce} ".encode() in reply.output:

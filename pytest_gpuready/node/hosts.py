@@ -4,6 +4,11 @@ A spec is testinfra's (`ssh://user@host:port?timeout=3`, `docker://NAME`, `kubec
 `snapshot://FILE`. Number sets such as `[001-512]` and
 `[1,3-5,10-90/10]` expand (a set holding `:` is an IPv6 address); commas inside brackets do not split. A password's own
 commas, brackets and slashes are written as %2C, %5B, %2F.
+
+For logins over SSH sets may be put together as clush's are: `ssh://root@gpu[1-9]!gpu[3-4]` (without), `&` (in both),
+`^` (in one of both), from left to right; and a set may be a group that ClusterShell knows: `ssh://root@@gpus`,
+`ssh://@slurm:idle`. The comma, which for clush is a union, ends a spec here. After a password there are no groups: what
+looks like one belongs to it.
 """
 
 from __future__ import annotations
@@ -45,6 +50,13 @@ _REFUSED = {
 }
 
 
+#: What puts sets together, and what makes a set of a name.
+_OPERATORS = re.compile(r"([!&^])")
+
+#: What ClusterShell said of a group or a name with a `*`: its nodes, or a sentence.
+_KNOWN: dict[str, list[str] | str] = {}
+
+
 class SpecError(ValueError):
     """A host spec that cannot be understood; the message is one sentence that names it, without its password."""
 
@@ -83,9 +95,89 @@ def split(text: str) -> list[str]:
 
 def expand(text: str) -> list[str]:
     """All specs that a spec with number sets stands for, in the order of the numbers, leading zeros kept."""
+    parts = _set_parts(text)
+    if parts is not None:
+        head, terms, tail = parts
+        return [f"{head}{name}{tail}" for name in _set(terms, text)]
     place = text.rfind("@") + 1
     head, tail = text[:place], text[place:]
     return [head + one for one in _expand(tail, text, strict=not text.startswith(("snapshot://", "chroot://")))]
+
+
+def _set_parts(text: str) -> tuple[str, str, str] | None:
+    """What stands before a set of sets and groups, the set, and port and options; None if the spec holds none."""
+    scheme, mark, rest = text.partition("://")
+    place, query, options = rest.partition("?")
+    before, at, _ = place.partition("@")
+    if scheme not in ("ssh", "paramiko") or (at and ":" in before):
+        return None
+    place = place.rstrip("/")
+    if place.startswith("@"):
+        user, terms = "", place
+    elif "@@" in place:
+        user, _, group = place.partition("@@")
+        user, terms = f"{user}@", f"@{group}"
+    else:
+        first = _OPERATORS.split(place, maxsplit=1)[0]
+        user = first[: first.rfind("@") + 1]
+        terms = place[len(user) :]
+    if not re.search(r"[@!&^*]", terms):
+        return None
+    # `@source:group` has a colon of its own.
+    last = _OPERATORS.split(terms)[-1]
+    port = re.search(r"(?<=.):\d*$", last.partition(":")[2] if last.startswith("@") else last, re.ASCII)
+    end = port[0] if port else ""
+    return f"{scheme}{mark}{user}", terms.removesuffix(end), f"{end}{query}{options}"
+
+
+def _set(terms: str, spec: str) -> list[str]:
+    """The names of a set, in the order in which they stand there, or as ClusterShell sorts a group's."""
+    words = _OPERATORS.split(terms)
+    found = dict.fromkeys(_term(words[0], spec))
+    for operator, term in zip(words[1::2], words[2::2], strict=True):
+        other = dict.fromkeys(_term(term, spec))
+        if operator == "&":
+            found = {name: None for name in found if name in other}
+        elif operator == "!":
+            found = {name: None for name in found if name not in other}
+        else:
+            both = found.keys() & other.keys()
+            found = {name: None for name in (*found, *other) if name not in both}
+    if not found:
+        raise SpecError(f"{_shown(spec)} names no node")
+    return list(found)
+
+
+def _term(term: str, spec: str) -> list[str]:
+    if not re.fullmatch(r"@?[^@\s]+", term):
+        raise SpecError(f"{_shown(spec)}: {term!r} is no set and no group" if term else f"{_shown(spec)} lacks a set")
+    names = _expand(term, spec, strict=True)
+    if "@" not in term and "*" not in term:
+        if ":" in term:
+            raise SpecError(f"{_shown(spec)}: {term!r} is no set of names; a port follows the last one")
+        return names
+    members: list[str] = []
+    for name in names:
+        if name not in _KNOWN:
+            _KNOWN[name] = _ask_clustershell(name)
+        known = _KNOWN[name]
+        if isinstance(known, str):
+            raise SpecError(f"{_shown(spec)}: {known}")
+        members += known
+    return members
+
+
+def _ask_clustershell(name: str) -> list[str] | str:
+    from pytest_gpuready.node import fleet  # noqa: PLC0415 - only where a group is named
+
+    what = f"the group {name}" if name.startswith("@") else name
+    try:
+        found = fleet.resolve(group=name, most=SET_LIMIT)
+    except fleet.FleetError as error:
+        return f"{what}: {error}"
+    nodes = [str(node) for node in found["nodes"]]
+    # A group that is known may be empty, so that others can go without its nodes.
+    return nodes if nodes or found["known"] else f"{what} is not known to ClusterShell, or names no node"
 
 
 def _expand(text: str, spec: str, *, strict: bool) -> list[str]:

@@ -20,7 +20,7 @@ from pytest_gpuready.node.facts import KINDS, STATES, Fact, Facts, Kind, Request
 from pytest_gpuready.node.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: The version this release writes, and the newest it reads.
 VERSION = 1
@@ -79,6 +79,11 @@ def loads(text: str, name: str) -> tuple[Facts, dict[str, Any]]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{name} is no snapshot: {one_line(str(error), 120)}") from None
+    return of(document, name)
+
+
+def of(document: Any, name: str) -> tuple[Facts, dict[str, Any]]:
+    """The same, of a snapshot's text as JSON holds it."""
     if not isinstance(document, dict) or "gpuready_snapshot" not in document:
         raise SnapshotError(f"{name} is no snapshot of pytest-gpuready")
     version = document["gpuready_snapshot"]
@@ -163,13 +168,16 @@ def file_name(label: str) -> str:
     return name if plain else f"{name}-{hashlib.sha256(label.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner only; a link at its place is replaced, never followed."""
+def write(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file whole or not at all, readable by its owner only; a link at its place is replaced, never followed.
+
+    The text may come in pieces.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".gpuready-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+            stream.writelines([text] if isinstance(text, str) else text)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -23,16 +23,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_gpuready.node.clean import clean
 from pytest_gpuready.node.inside import INSIDE, by_paramiko, by_salt, salt_round
+from pytest_gpuready.node.logins import Logins, pause, turned_away
+from pytest_gpuready.node.memory import Memory
 from pytest_gpuready.node.rooted import PROGRAM
 from pytest_gpuready.node.script import preamble
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from types import TracebackType
 
     from pytest_gpuready.node.hosts import NodeSpec
 
-#: Most that one round may print, in bytes; beyond it the connection is cut.
-OUTPUT_LIMIT = 64 * 1024 * 1024
+#: Most that one round may print, in bytes; beyond it the connection is cut. `memory` bounds all nodes together.
+OUTPUT_LIMIT = 32 * 1024 * 1024
 
 #: Seconds for a connection to be made.
 CONNECT_TIMEOUT = 10
@@ -53,12 +56,16 @@ class Options:
 
 @dataclass
 class Reply:
-    """What a round brought: the bytes so far, whether it ended, and if not, why in one sentence."""
+    """What a round brought: the bytes so far, whether it ended, and if not, why in one sentence.
+
+    `endless`: it was cut because it brought too much.
+    """
 
     output: bytes = b""
     complete: bool = False
     trouble: str = ""
     timed_out: bool = False
+    endless: bool = False
 
 
 class Transport(Protocol):
@@ -152,10 +159,15 @@ def shell_command(greeting: str, options: Options, node: NodeSpec) -> str:
 
 @dataclass(eq=False)
 class Shell:
-    """A shell on a node behind a program's standard input and output."""
+    """A shell on a node behind a program's standard input and output.
+
+    `logins` and `memory` are those of the run that it belongs to.
+    """
 
     node: NodeSpec
     options: Options
+    logins: Logins = field(default_factory=Logins, repr=False)
+    memory: Memory = field(default_factory=Memory, repr=False)
     nonce: str = field(default_factory=lambda: secrets.token_hex(12), repr=False)
     greeted: bool = False
     complaint: str = ""
@@ -163,7 +175,8 @@ class Shell:
     _greeting: str = field(default_factory=lambda: f"hello-{secrets.token_hex(12)}", repr=False)
     _process: subprocess.Popen[bytes] | None = None
     _errors: bytes = b""
-    _killed: bool = False
+    _held: int = 0
+    _killed: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Shell:  # noqa: PYI034 - Self is of Python 3.11
@@ -173,6 +186,7 @@ class Shell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self._forget()
 
     @property
     def sudo(self) -> bool:
@@ -187,10 +201,11 @@ class Shell:
     def _open(self) -> subprocess.Popen[bytes] | None:
         """The program, started by the first round; None once it was killed."""
         with self._lock:
-            if self._process is None and not self._killed:
+            if self._process is None and not self._killed.is_set():
                 line, environment = argv(
                     self.node, self.options, shell_command(self._greeting, self.options, self.node)
                 )
+                self._errors = b""
                 self._process = subprocess.Popen(
                     line,
                     stdin=subprocess.PIPE,
@@ -206,13 +221,43 @@ class Shell:
                     os.set_blocking(stream.fileno(), False)
             return self._process
 
-    def connect(self) -> None:
-        """Begin the login; whether it works, the first round says."""
+    def connect(self, until: float | None = None) -> bool:
+        """Begin the login when it has its turn; False if it got none. Whether it works, the first round says."""
+        if self._process is not None:
+            return True
+        if not self.logins.enter(self, until):
+            return False
         with contextlib.suppress(OSError):
             self._open()
+        return True
 
     def send(self, script: str, deadline: float) -> Reply:
-        """See `Transport.send`."""
+        """See `Transport.send`. A login that is turned away because too many begin is tried again until then."""
+        tries = 0
+        while True:
+            tries += 1
+            if not self.connect(deadline):
+                late = time.monotonic() >= deadline
+                return Reply(trouble="no answer within the deadline" if late else "interrupted", timed_out=late)
+            began = time.monotonic()
+            reply = self._round(script, deadline)
+            seconds = time.monotonic() - began
+            again = not (self.greeted or reply.timed_out) and turned_away(self._said, seconds)
+            self.logins.leave(self, greeted=self.greeted, refused=again)
+            if not again:
+                return reply
+            wait = pause(tries)
+            if time.monotonic() + wait >= deadline:
+                self.complaint += f" (turned away {tries} times before a login began)"
+                return reply
+            if self._killed.wait(wait):
+                return Reply(trouble="interrupted")
+
+    @property
+    def _said(self) -> str:
+        return clean(self._errors.decode("utf-8", "replace"))
+
+    def _round(self, script: str, deadline: float) -> Reply:
         try:
             process = self._open()
         except OSError as error:
@@ -228,9 +273,10 @@ class Shell:
 
     def _converse(self, process: subprocess.Popen[bytes], rest: bytes, deadline: float) -> Reply:
         reply = Reply()
-        end = f"\n{self.nonce} end\n".encode()
+        end, hello = f"\n{self.nonce} end\n".encode(), f"\n{self._greeting}\n".encode()
         chunks = bytearray()
         searched = 0
+        self._forget()
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         assert stdin is not None and stdout is not None and stderr is not None  # noqa: S101, PT018 - pipes, see _open
         with selectors.DefaultSelector() as selector:
@@ -256,14 +302,18 @@ class Shell:
                     else:
                         piece = _read(stdout.fileno())
                         chunks += piece or b""
+                        self._hold(len(piece or b""))
                         if piece == b"":
                             reply.trouble = "the connection ended"
+                if not self.greeted and chunks.find(hello, max(0, searched - len(hello))) >= 0:
+                    self.greeted = True
+                    self.logins.leave(self, greeted=True)
                 reply.complete = chunks.find(end, max(0, searched - len(end))) >= 0
                 searched = len(chunks)
-                if searched > OUTPUT_LIMIT:
-                    reply.trouble = reply.trouble or f"more than {OUTPUT_LIMIT // 1024 // 1024} MiB of output"
+                if searched > OUTPUT_LIMIT or self.memory.too_much(searched):
+                    reply.endless = not reply.complete
+                    reply.trouble = reply.trouble or f"output without end, cut at {searched / 1e6:.0f} MB"
         reply.output = bytes(chunks)
-        self.greeted = self.greeted or f"\n{self._greeting}\n".encode() in reply.output
         if not reply.complete:
             self._finish(process, reply)
         self.complaint = complaint(self._errors)
@@ -278,23 +328,38 @@ class Shell:
         while piece := _read(process.stderr.fileno()):
             self._errors = (self._errors + piece)[-65536:]
         status = process.returncode
-        if self._killed:
+        if self._killed.is_set():
             reply.trouble = "interrupted"
         elif not reply.timed_out and status:
             told = _SSHPASS.get(status) if self.node.password is not None else None
             reply.trouble = told or f"{reply.trouble} (exit status {status})"
-        self.close()
+        self._end()
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self.memory.take(size)
+
+    def _forget(self) -> None:
+        self.memory.take(-self._held)
+        self._held = 0
 
     def kill(self) -> None:
         """End the program and all it started at once, from another thread: whoever reads it sees the end."""
+        kill_all([self])
+
+    def doom(self) -> int | None:
+        """Begin nothing more; the process to be killed, if there is one."""
         with self._lock:
-            self._killed = True
+            self._killed.set()
             process = self._process
-        if process is not None and process.poll() is None:
-            _end_session(process.pid)
+        return process.pid if process is not None and process.poll() is None else None
 
     def close(self) -> None:
         """See `Transport.close`."""
+        self.logins.leave(self)
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             process, self._process = self._process, None
         if process is None:
@@ -315,15 +380,35 @@ class Shell:
             threading.Thread(target=process.wait, daemon=True).start()
 
 
+class Mortal(Protocol):
+    """A way to a node that can be ended from another thread."""
+
+    def doom(self) -> int | None:
+        """See `Shell.doom`."""
+
+
+def kill_all(shells: Iterable[Mortal]) -> None:
+    """End many at once, whatever they are doing."""
+    leaders = [pid for shell in shells if (pid := shell.doom()) is not None]
+    if leaders:
+        _end_sessions(leaders)
+
+
 def _end_session(leader: int) -> None:
-    """Kill every process of the session: the commands under a node's `timeout` have groups of their own."""
-    with contextlib.suppress(OSError):
-        os.killpg(leader, signal.SIGKILL)
+    _end_sessions((leader,))
+
+
+def _end_sessions(leaders: Collection[int]) -> None:
+    """Kill every process of the sessions: the commands under a node's `timeout` have groups of their own."""
+    for leader in leaders:
+        with contextlib.suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
     # Linux; elsewhere a program for a node is ssh, and its group is all there is.
+    wanted = set(leaders)
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):  # noqa: PTH208 - names alone are wanted
             with contextlib.suppress(ValueError, OSError):
-                if os.getsid(int(name)) == leader:
+                if os.getsid(int(name)) in wanted:
                     os.kill(int(name), signal.SIGKILL)
 
 

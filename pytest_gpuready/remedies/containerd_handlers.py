@@ -329,15 +329,12 @@ class HandlerRemedies(FileRemedies):
         trouble, present = known(lambda: view.trouble, None), self.config.handler
         there = known(lambda: self.views.get(Toolkit).runtime_path, None)
         kind = trouble.kind if trouble is not None else "missing"
+        if kind in ("missing", "mode") and known(lambda: view.root, ""):
+            return self.unhide(known(lambda: view.name, RUNTIME_NAME))
         if kind == "mode" and view.path is not None:
             return Remedy("Let the daemon execute the program.", (f"{self._sudo}chmod a+rx {quote(view.path)}",))
         if kind == "noexec":
             return Remedy("Mount that file system without noexec, or install the toolkit on another one.")
-        if kind == "missing" and known(lambda: view.root, ""):
-            return Remedy(
-                "The daemon has a mount namespace of its own and does not see the program: mount it there, or let the "
-                "service share the node's (PrivateTmp, ProtectSystem and the like in its unit).",
-            )
         if kind == "missing" and there is not None and present is not None and there != present.binary_name:
             return self._set("BinaryName", there, present.binary_where, lambda found: found.binary_name == there)
         if kind == "missing":

@@ -10,9 +10,12 @@ from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
+from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.containerd_live import STOCK, ContainerdLive
 from pytest_gpuready.views.platform import Platform
+from pytest_gpuready.views.sandbox import HIDING, UNDONE
+from pytest_gpuready.views.toolkit import Toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.daemons import Daemon
     from pytest_gpuready.views.flavours import Flavour
+    from pytest_gpuready.views.toolkit import Package
 
 T = TypeVar("T")
 
@@ -103,6 +107,35 @@ class ServiceRemedies:
             return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
+    def unhide(self, what: str) -> Remedy:
+        """The daemon lives in a mount namespace of its own, without something that the node has."""
+        nothing: dict[str, str] = {}
+        keys = [key for key in known(lambda: self.live.sandbox, nothing) if key in HIDING]
+        commands = self._without(keys)
+        if commands:
+            return Remedy(
+                f"Let containerd have the node's {what}: its service is not to set {', '.join(keys)}.", commands
+            )
+        words = f": `systemctl cat {self._service}` may show by what" if self._service else ""
+        return Remedy(
+            f"Let containerd have the node's {what}. What starts it gives it a mount namespace of its own{words}; then "
+            "restart it."
+        )
+
+    def _without(self, keys: list[str]) -> tuple[str, ...]:
+        """What takes settings of systemd.exec(5) from the daemon's unit, by a drop-in that is read last."""
+        unit = known(lambda: self.live.unit, None)
+        if unit is None or not keys:
+            return ()
+        folder = quote(f"/etc/systemd/system/{unit.id}.d")
+        lines = "\n".join(["[Service]", *(f"{key}={UNDONE[key]}" for key in keys)])
+        return (
+            f"{self._sudo}mkdir -p {folder}",
+            f"{self._sudo}tee {folder}/zz-gpuready.conf <<'EOF'\n{lines}\nEOF",
+            f"{self._sudo}systemctl daemon-reload",
+            *self._restart_only(),
+        )
+
     def start(self) -> Remedy:
         """The daemon is down."""
         service = self._service
@@ -111,6 +144,11 @@ class ServiceRemedies:
         if service is None:
             return Remedy("No unit of systemd starts containerd: install it as a service.", self.install().commands)
         unit = known(lambda: self.live.unit, None)
+        nothing: dict[str, str] = {}
+        keys = list(known(lambda: self.live.sandbox, nothing))
+        if keys and self._without(keys):
+            words = f"{service} does not start, and its unit sets {', '.join(keys)}, which containerd cannot do without"
+            return Remedy(f"{words}: take that from it, then start it.", self._without(keys))
         unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
         return Remedy(
             f"Start {service}, now and at every boot.",
@@ -158,6 +196,18 @@ class ServiceRemedies:
             f"This node's containers are {' and '.join(names)}'s. NVIDIA's toolkit sets that up itself (nvidia-ctk "
             f"runtime configure --runtime={option}); install containerd only where it is to run them instead.",
         )
+
+    def again(self, program: str) -> Remedy:
+        """A part of containerd's is gone: the package that has it anew."""
+        flavour = self._flavour
+        if flavour.embedded:
+            return Remedy(f"{flavour.name} brings its own {program}: reinstall it.")
+        nothing: dict[str, Package] = {}
+        installed = known(lambda: self.views.get(Toolkit).packages, nothing)
+        for name in ("containerd.io", "moby-containerd", "containerd"):
+            if name in installed:
+                return PackageRemedies(self.views).again(name)
+        return Remedy(f"Put {program} beside containerd again: it comes with containerd's own archive and packages.")
 
     def _typed(self, package: str) -> str:
         return f"{self._sudo}{_INSTALL[self._manager].format(sudo=self._sudo, package=package)}"

@@ -103,11 +103,17 @@ class PackageRemedies:
         ready = self.repository_ready(manager)
         commands = () if ready else self._repository(manager)
         install = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote, names)))}"
+        held: set[str] = set()
         if manager == "apt":
+            held = self._held(*names)
+            if held:
+                install = install.replace("install -y", "install -y --allow-change-held-packages", 1)
             # A list of packages that is older than the repository does not know the package.
             install = install if ready and self._has_family() else f"{self.sudo}apt-get update && {install}"
         origin = "" if ready else " from NVIDIA's repository, which is set up first"
         summary = f"Install {' and '.join(names)}{origin}."
+        if held:
+            summary += f" {' and '.join(sorted(held))}: on hold (apt-mark), which is set aside for this."
         if manager == "dnf" and not ready:
             # dnf5's and dnf-plugins-core's own words (their manual pages); the commands shown need neither.
             add = f"{self.sudo}dnf config-manager"
@@ -120,11 +126,19 @@ class PackageRemedies:
         owner = OWNERS.get(name, TOOLKIT)
         manager = self._manager()
         with contextlib.suppress(Undetermined, Denied):
-            if owner in self.views.get(Toolkit).packages and manager in _REINSTALL and self._elsewhere(owner) is None:
+            toolkit = self.views.get(Toolkit)
+            if (
+                owner in {*toolkit.packages, *toolkit.half_installed}
+                and manager in _REINSTALL
+                and self._elsewhere(owner) is None
+            ):
                 names = (owner, *others)
                 command = f"{self.sudo}{_REINSTALL[manager].format(' '.join(map(quote, names)))}"
                 summary = f"{' and '.join(names)} should bring a {name} that works: install the package anew."
                 return self._finished(manager, summary, (command,))
+            # The whole is there without this part: removed by force. Asked for the whole, apt finds it installed.
+            if owner not in toolkit.packages and TOOLKIT in toolkit.packages:
+                return self.package(owner)
         return self.toolkit()
 
     def other(self, *names: str) -> Remedy:
@@ -178,6 +192,12 @@ class PackageRemedies:
         with contextlib.suppress(Undetermined, Denied):
             return self.platform.os_id
         return ""
+
+    def _held(self, *names: str) -> set[str]:
+        """Those of the family, and of the names, that are on hold."""
+        with contextlib.suppress(Undetermined, Denied):
+            return self.views.get(Toolkit).held & {*FAMILY, *names}
+        return set()
 
     def _has_family(self) -> bool:
         with contextlib.suppress(Undetermined, Denied):

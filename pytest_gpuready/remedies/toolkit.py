@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,6 +51,9 @@ class ToolkitRemedies:
         path = problem.where.path
         words = f"Correct {name or 'the file'} in {problem.where}; it is read at each container start."
         fact = self.views.facts.peek(file(path))
+        if problem.syntax and fact is not None and fact.state == "odd":
+            aside = f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}"
+            return Remedy(f"Put {path} aside: without a file there the built-in defaults hold.", (aside,))
         if problem.syntax and fact is not None and problem.where.line is not None:
             return self._without(problem.where.line, path, fact.data) or Remedy(words)
         if problem.mend is None or problem.where.line is None or fact is None or not problem.key:
@@ -69,6 +73,24 @@ class ToolkitRemedies:
             (f"{self.sudo}sed -i {quote(f'{number}s|=.*|= {value}|')} {quote(path)}",),
             (Edit(path, diff),),
         )
+
+    def program(self, where: Where | None, key: tuple[str, ...], named: str, usual: str) -> Remedy:
+        """A program of the toolkit's is not where the configuration names it, or not there at all.
+
+        A package brings it to the usual place only: where another is named, that setting is what is wrong.
+        """
+        packages = PackageRemedies(self.views)
+        if where is None or (named.startswith(_USUAL) and posixpath.basename(named) == usual) or named == usual:
+            return packages.program(usual)
+        lies = self.views.get(Toolkit).elsewhere(usual)
+        # The hook executes nvidia-container-cli as it is named, and looks for it only where it is not
+        # (toolkit v1.20.0:cmd/nvidia-container-runtime-hook/main.go:41).
+        value = usual if usual != "nvidia-container-cli" else lies or f"/usr/bin/{usual}"
+        setting = self.setting(Setting(where, key, f'"{value}"'))
+        if lies is not None:
+            return setting
+        brought = packages.program(usual)
+        return Remedy(f"{brought.summary} {setting.summary}", (*brought.commands, *setting.commands), setting.edits)
 
     def _without(self, line: int, path: str, old: bytes) -> Remedy | None:
         """Comment out a line that is no TOML, or the one before it, if the rest can be read then."""
@@ -105,12 +127,12 @@ class ToolkitRemedies:
             f"runtimes = {value}. It is read at each container start."
         )
 
-    def runc(self) -> Remedy:
-        """There is no runc for the daemon."""
+    def runc(self, *, broken: bool = False) -> Remedy:
+        """There is no runc for the daemon; or it is there, and does not run."""
         live, packages = self.views.get(ContainerdLive), PackageRemedies(self.views)
         lying = self.views.get(Toolkit).elsewhere("runc")
         with contextlib.suppress(Undetermined, Denied):
-            if lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
+            if not broken and lying is not None and "/usr/local/bin" in live.daemon_path.split(":"):
                 return Remedy(
                     f"{lying} is there: let the daemon's PATH lead to it.",
                     (f"{self.sudo}ln -s {quote(lying)} /usr/local/bin/runc",),

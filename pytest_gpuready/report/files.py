@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import clean, one_line, shorten
-from pytest_gpuready.node.facts import file
+from pytest_gpuready.node.facts import REACH, Fact, file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_gpuready.model import Where
+    from pytest_gpuready.node.facts import Request, State
     from pytest_gpuready.report.model import NodeReport
 
 #: Most characters of a line and most lines of a file that a report shows.
@@ -81,6 +82,17 @@ def excerpt(node: NodeReport, where: Where | None) -> Excerpt | None:
     return Excerpt(one_line(where.path), first, where.line, shown)
 
 
+def shown_facts(node: NodeReport) -> list[tuple[Request, Fact]]:
+    """All that reports read of a node's facts: whether it answered, its configuration files, and those pointed to."""
+    pointed = {root.outcome.where.path for root in node.roots if root.outcome.where is not None}
+    return [
+        (request, fact)
+        for request, fact in node.facts
+        if request == REACH
+        or (request.kind == "file" and (request.arg[0] in pointed or not _NO_CONFIGURATION.match(request.arg[0])))
+    ]
+
+
 def redactions(text: str) -> int:
     """How many values of the text were removed as secrets, as far as that shows."""
     return len(_REDACTED.findall(text))
@@ -88,20 +100,18 @@ def redactions(text: str) -> int:
 
 def configuration(nodes: Sequence[NodeReport]) -> dict[str, list[Version]]:
     """Every configuration file that was read on some node, by path; its versions, the most common first."""
-    found: dict[str, dict[tuple[str | None, str], list[NodeReport]]] = {}
+    having: dict[str, dict[tuple[State, bytes, str], list[NodeReport]]] = {}
     for node in nodes:
         for request, fact in node.facts:
-            if request.kind != "file" or _NO_CONFIGURATION.match(request.arg[0]):
-                continue
-            if fact.state in ("ok", "cut") and b"\0" not in fact.data and not fact.data.startswith((b"#!", b"\x7fELF")):
-                cut = "only a part was read" if fact.state == "cut" else ""
-                key: tuple[str | None, str] = (fact.text, cut)
-            elif fact.state in ("denied", "timeout", "odd"):
-                why = {"denied": "permission denied"}.get(fact.state, fact.state)
-                key = (None, one_line(fact.note, 200) or why)
-            else:
-                continue
-            found.setdefault(one_line(request.arg[0]), {}).setdefault(key, []).append(node)
+            if request.kind == "file" and not _NO_CONFIGURATION.match(request.arg[0]):
+                said = having.setdefault(request.arg[0], {})
+                said.setdefault((fact.state, fact.data, fact.note), []).append(node)
+    found: dict[str, dict[tuple[str | None, str], list[NodeReport]]] = {}
+    for path, answers in having.items():
+        for answer, alike in answers.items():
+            key = _read_as(Fact(answer[0], answer[1], note=answer[2]))
+            if key is not None:
+                found.setdefault(one_line(path), {}).setdefault(key, []).extend(alike)
     return {
         path: sorted(
             (Version(tuple(having), text, why) for (text, why), having in found[path].items()),
@@ -109,6 +119,16 @@ def configuration(nodes: Sequence[NodeReport]) -> dict[str, list[Version]]:
         )
         for path in sorted(found)
     }
+
+
+def _read_as(fact: Fact) -> tuple[str | None, str] | None:
+    """The text of a configuration file and what is to be said of it; None: it is none."""
+    if fact.state in ("ok", "cut") and b"\0" not in fact.data and not fact.data.startswith((b"#!", b"\x7fELF")):
+        return fact.text, "only a part was read" if fact.state == "cut" else ""
+    if fact.state in ("denied", "timeout", "odd"):
+        why = {"denied": "permission denied"}.get(fact.state, fact.state)
+        return None, one_line(fact.note, 200) or why
+    return None
 
 
 def difference(common: str, other: str) -> list[str]:

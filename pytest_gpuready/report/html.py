@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.report import fleet, html_files, html_nodes, markup, words
+from pytest_gpuready.report import fleet, html_files, html_nodes, html_page, markup, words
 from pytest_gpuready.report.baseline import summary as changes_of
 from pytest_gpuready.report.files import configuration
 from pytest_gpuready.report.markup import VERDICT, badge, code, codes, text
@@ -44,6 +44,11 @@ def title(run: Run) -> str:
     if len(run.nodes) == 1:
         return f"{words.name(run.nodes[0])} is {words.WORDS[run.verdict]}"
     return _headline(run)
+
+
+def page(run: Run) -> str:
+    """The whole page where no test was run whose rows could be shown."""
+    return html_page.alone(render(run), title=title(run), style=style(), script=script())
 
 
 def render(run: Run) -> str:

@@ -64,6 +64,16 @@ def compose(page: str, main: str, *, style: str, script: str, rows: str, theirs:
     return f"{head}<style>\n{style}</style></head>{before}{body}{after}"
 
 
+def alone(main: str, *, title: str, style: str, script: str) -> str:
+    """The page without a frame: the report's own part is all of it. Only the one script may run."""
+    body = f"<body>\n{main}<script>{script}</script>\n</body>"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>{_policy(body)}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        f"<title>{html.escape(title)}</title>\n<style>\n{style}</style></head>\n{body}\n</html>\n"
+    )
+
+
 def _single_quoted(value: str) -> str:
     """An attribute's value between double quotes as it is between single ones."""
     return html.escape(html.unescape(value), quote=False).replace("'", "&#39;")

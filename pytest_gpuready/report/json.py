@@ -15,7 +15,7 @@ from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.report.inventory import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_gpuready.checks.catalogue import Check
     from pytest_gpuready.model import Remedy, Where
@@ -27,7 +27,22 @@ SCHEMA = 1
 
 def dumps(run: Run, *, checks: Mapping[str, Check] | None = None) -> str:
     """The report as text, with a newline at its end. Only ASCII, so that any stream and any locale can take it."""
-    return json.dumps(render(run, checks=checks), indent=2, allow_nan=False) + "\n"
+    return "".join(parts(run, checks=checks))
+
+
+def parts(run: Run, *, checks: Mapping[str, Check] | None = None) -> Iterator[str]:
+    """The same text in pieces, a node at a time: the report of thousands need not be held whole."""
+    head, _, tail = _written({**_frame(run), "nodes": []}).partition('"nodes": []')
+    yield f'{head}"nodes": ['
+    expected = _expected(run, checks)
+    for number, node in enumerate(run.nodes):
+        text = _written(_clean(_node(node, expected, run.baseline)))
+        yield (",\n    " if number else "\n    ") + text.replace("\n", "\n    ")
+    yield f"{chr(10) + '  ' if run.nodes else ''}]{tail}\n"
+
+
+def _written(value: object) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def render(run: Run, *, checks: Mapping[str, Check] | None = None) -> dict[str, Any]:
@@ -37,9 +52,19 @@ def render(run: Run, *, checks: Mapping[str, Check] | None = None) -> dict[str, 
     `checks_run` counts the findings that a node has: a blocked check was judged and counts, also on a node that could
     not be reached; fewer than expected means that judging was interrupted. Live checks are expected of a live run only.
     """
+    expected = _expected(run, checks)
+    return {**_frame(run), "nodes": [_clean(_node(node, expected, run.baseline)) for node in run.nodes]}
+
+
+def _expected(run: Run, checks: Mapping[str, Check] | None) -> int:
     suite = catalogue() if checks is None else checks
     expected = {check.id for check in suite.values() if run.live or check.family != "live"}
-    expected.update(check_id for node in run.nodes for check_id in node.findings)
+    expected.update(check_id for node in run.nodes if node.expected is None for check_id in node.findings)
+    return len(expected)
+
+
+def _frame(run: Run) -> dict[str, Any]:
+    """All but the nodes, whose place is kept."""
     report = {
         "schema": SCHEMA,
         "generator": run.generator,
@@ -47,7 +72,7 @@ def render(run: Run, *, checks: Mapping[str, Check] | None = None) -> dict[str, 
         "duration_s": _seconds(run.duration),
         "live": run.live,
         "verdict": run.verdict,
-        "nodes": [_node(node, len(expected), run.baseline) for node in run.nodes],
+        "nodes": [],
     }
     if run.baseline is not None:
         report["baseline"] = {
@@ -67,7 +92,7 @@ def _node(node: NodeReport, expected: int, baseline: Baseline | None) -> dict[st
         "reason": None if node.reason is None else one_line(node.reason, 800),
         "duration_s": _seconds(node.duration),
         "required_routes": {"names": node.required.names, "because": one_line(node.required.because)},
-        "checks_expected": expected,
+        "checks_expected": expected if node.expected is None else node.expected,
         "checks_run": len(node.findings),
         "routes": {
             route.id: {"verdict": route.verdict, "proof": route.proof, "required": route.required, "roots": route.roots}

@@ -77,6 +77,8 @@ class NodeReport:
     hostname: str | None = None
     duration: float = 0.0
     inventory: dict[str, object] = field(default_factory=dict)
+    #: How many checks it should have been judged by, where its run was another one than that which reports it.
+    expected: int | None = None
 
     @property
     def node(self) -> str:

@@ -186,9 +186,19 @@ def either(conditions: Iterable[str]) -> str:
 # ---------------------------------------------------------------------- for a terminal
 
 
-def explain(check_id: str) -> str:
-    """A check's page as plain text of at most 80 columns. `UnknownCheck` if there is none of that id."""
-    check = find(check_id)
+#: The id of one of the suite's items: of a check, or of all checks of a family; without its node too.
+_ITEM = re.compile(r"(?:\.\./)*gpuready/([a-z]+)\.py(?:::([a-z0-9_-]+)(?:\[.*\])?)?", re.DOTALL)
+
+
+def explain(wanted: str) -> str:
+    """A check's page as plain text of at most 80 columns; of an item of a whole family, its checks.
+
+    By a check's id, or that of one of pytest's items. `UnknownCheck` if there is no such check.
+    """
+    item = _ITEM.fullmatch(wanted)
+    if item and item[1] in FAMILIES and item[2] in (None, "checks"):
+        return listing(item[1])
+    check = find(next((c.id for c in catalogue().values() if item and (c.family, c.name) == item.groups()), wanted))
     lines = [check.id + (" (advisory: warns at most)" if check.advisory else ""), *wrapped(check.title, WIDTH), ""]
     if summary(check):
         lines += [*wrapped(summary(check), WIDTH), ""]
@@ -216,17 +226,23 @@ def _required_by(check: Check) -> list[str]:
     return lines or ["  no route"]
 
 
-def listing() -> str:
-    """All checks by family with their titles and needs, then all routes, as plain text of at most 80 columns."""
-    checks = catalogue()
+def listing(alone: str | None = None) -> str:
+    """All checks by family with their titles and needs, then all routes, as plain text of at most 80 columns.
+
+    Of one family alone, its checks.
+    """
     lines = ["Checks (a: advisory, warns at most; every check but node.reachable needs it)"]
-    for family, members in families(checks.values()).items():
+    for family, members in families(catalogue().values()).items():
+        if alone not in (None, family):
+            continue
         lines += ["", family]
         for check in members:
             lines += wrapped(f"{check.id}{' (a)' if check.advisory else ''}", WIDTH, first="  ")
             lines += wrapped(check.title, WIDTH, first="      ")
             if own_needs(check):
                 lines += wrapped(f"needs {', '.join(own_needs(check))}", WIDTH, first="      ", rest="        ")
+    if alone is not None:
+        return "\n".join([*lines, "", f"One of them: pytest --gpuready-explain {alone}.…"]) + "\n"
     lines += ["", "Routes (--gpuready-routes; also any, all)", ""]
     for route in ROUTES.values():
         lines += [f"  {route.id}", *wrapped(route.command, WIDTH, first="      ")]

@@ -46,7 +46,7 @@ def there(nodes: list[NodeReport]) -> str:
     """Where to type what is said: ` on gpu01`; nothing for this machine."""
     if len(nodes) > 1:
         return " on each of them"
-    if label(nodes[0]).startswith("snapshot://"):
+    if label(nodes[0]).startswith(("snapshot://", "local://")):
         return f" on {one_line(nodes[0].hostname or 'that node')}"
     return "" if label(nodes[0]) == "local" else f" on {label(nodes[0])}"
 

@@ -184,6 +184,15 @@ class Cdi(View):
 
     def files_in(self, directory: str) -> list[SpecFile]:
         """The files in a directory that are specs by their name, in the order in which they are read."""
+        if directory not in self._listed:
+            self._listed[directory] = self._list(directory)
+        return self._listed[directory]
+
+    @functools.cached_property
+    def _listed(self) -> dict[str, list[SpecFile]]:
+        return {}
+
+    def _list(self, directory: str) -> list[SpecFile]:
         there = self.facts.stat(directory)
         if there is not None and not there.mode & 0o004 and self.views.get(Platform).uid not in (0, there.uid):
             raise Denied(directory)

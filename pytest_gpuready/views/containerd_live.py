@@ -14,8 +14,8 @@ from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
 from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import SHORT, Request, run, script
-from pytest_gpuready.views import VIEWS, View
+from pytest_gpuready.node.facts import SHORT, Request, run, script, stat
+from pytest_gpuready.views import VIEWS, View, sandbox, starters
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
     Daemon,
@@ -58,6 +58,10 @@ def journal(unit: str) -> Request:
     return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
 
 
+#: The driver's node that every container with a GPU gets.
+CONTROL_NODE = "/dev/nvidiactl"
+
+
 class ContainerdLive(View):
     """The daemon that is judged, and its own words."""
 
@@ -75,6 +79,14 @@ class ContainerdLive(View):
             yield run(live.own_program, "--version")
         if live.unit is not None and live.unit.active != "active":
             yield live.journal_request
+            yield sandbox.request(live.unit.id)
+        if live.starters_request is not None:
+            yield live.starters_request
+        if live.root:
+            yield stat(f"{live.root}{CONTROL_NODE}")
+            yield stat(f"{live.root}{live.config_path}")
+            if live.unit is not None:
+                yield sandbox.request(live.unit.id)
 
     # ------------------------------------------------------------------ which one
 
@@ -121,6 +133,44 @@ class ContainerdLive(View):
 
     def _at(self, socket: str) -> Daemon | None:
         return next((daemon for daemon in self.daemons if same_socket(daemon.socket, socket)), None)
+
+    @functools.cached_property
+    def root(self) -> str:
+        """What a path of the daemon's begins with for us: nothing, unless it lives in another mount namespace."""
+        if self.selected is None:
+            return ""
+        theirs, ours = self.selected.process.mntns, self.views.get(Platform).mount_namespace
+        return f"/proc/{self.selected.process.pid}/root" if theirs and ours and theirs != ours else ""
+
+    def hides(self, path: str) -> bool:
+        """The daemon lives in a mount namespace of its own in which a file is not, where that can be seen."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            return bool(self.root) and self.facts.stat(f"{self.root}{path}") is None
+        return False
+
+    @property
+    def starters_request(self) -> Request | None:
+        """Its shim and runc are looked for where it looks; None where that cannot be said."""
+        process = self.selected.process if self.selected is not None else None
+        if process is None or not process.path or self.root:
+            return None
+        return starters.request(process.path, posixpath.dirname(process.exe or ""))
+
+    @functools.cached_property
+    def starters(self) -> starters.Starters | None:
+        """What it starts containers by; None where nobody could look."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            if self.starters_request is not None:
+                return starters.read(self.facts.text(self.starters_request) or "")
+        return None
+
+    @functools.cached_property
+    def sandbox(self) -> dict[str, str]:
+        """Settings of its unit that keep things from it, and their values; empty where none is known."""
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            if self.unit is not None:
+                return sandbox.settings(self.facts.text(sandbox.request(self.unit.id)) or "")
+        return {}
 
     @property
     def for_clients(self) -> Daemon | None:

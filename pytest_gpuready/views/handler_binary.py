@@ -68,11 +68,7 @@ class HandlerBinary(View):
     @functools.cached_property
     def root(self) -> str:
         """What a path of the daemon's begins with for us: nothing, unless it lives in another mount namespace."""
-        selected = self.views.get(ContainerdLive).selected
-        if selected is None:
-            return ""
-        theirs, ours = selected.process.mntns, self.views.get(Platform).mount_namespace
-        return f"/proc/{selected.process.pid}/root" if theirs and ours and theirs != ours else ""
+        return self.views.get(ContainerdLive).root
 
     @functools.cached_property
     def candidates(self) -> list[str]:

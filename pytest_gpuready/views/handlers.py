@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from pytest_gpuready.containerd.model import Handler as LoadedHandler
     from pytest_gpuready.containerd_api.answers import LiveHandler
 
-#: Programs of NVIDIA's that a handler may name: the runtime, and its twins with a fixed mode.
+#: Programs of NVIDIA's that a handler may name begin so: the runtime, and its twins with a fixed mode.
 RUNTIME_NAME = "nvidia-container-runtime"
 #: The runtime type of old whose program is its option Runtime, not BinaryName (containerd 1.x).
 LEGACY_TYPE = "io.containerd.runtime.v1.linux"
 
 
 def is_nvidia(program: str | None) -> bool:
-    """Whether a program that a handler names is NVIDIA's runtime."""
-    return posixpath.basename(program or "").startswith(RUNTIME_NAME)
+    """Whether a program that a handler names is NVIDIA's runtime; its hook is none, and fails as one."""
+    name = posixpath.basename(program or "")
+    return name.startswith(RUNTIME_NAME) and not name.startswith(f"{RUNTIME_NAME}-hook")
 
 
 @dataclass(frozen=True)

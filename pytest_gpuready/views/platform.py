@@ -58,8 +58,8 @@ class Process:
     """A running program. `exe` is None where the node would not say; `started` is in seconds since 1970.
 
     `path` is its PATH, `args` its command line, `mntns` its mount namespace; `deleted`: its file was replaced or
-    removed.
-    `uid` is its user's number, None where that is not known.
+    removed. `uid` is its user's number, None where that is not known. `toolkit_config` and `config_home` are its
+    NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME, which NVIDIA's runtime inherits from containerd.
     """
 
     pid: int
@@ -73,6 +73,8 @@ class Process:
     deleted: bool = False
     environ_denied: bool = False
     uid: int | None = None
+    toolkit_config: str | None = None
+    config_home: str | None = None
 
     def option(self, *names: str) -> str | None:
         """The value of a command-line option, as `--name value` or `--name=value`; the last one counts."""
@@ -317,6 +319,8 @@ class Platform(View):
             deleted=deleted,
             environ_denied="environ?" in lines,
             uid=number(fields.get("uid")),
+            toolkit_config=fields.get("toolkit"),
+            config_home=fields.get("xdg"),
         )
 
     def _started(self, line: str) -> float | None:

@@ -110,7 +110,9 @@ for d in /proc/[0-9]*; do
   { read -r l <"$d/stat"; } 2>/dev/null && echo "stat $l"
   tr '\0' '\n' 2>/dev/null <"$d/cmdline" | sed 's/^/arg /'
   [ -r "$d/environ" ] || echo "environ?"
-  { tr '\0' '\n' <"$d/environ" | sed -n 's/^PATH=/path /p'; } 2>/dev/null
+  { tr '\0' '\n' <"$d/environ" | sed -n 's/^PATH=/path /p
+    s/^NVIDIA_CTK_CONFIG_FILE_PATH=/toolkit /p
+    s/^XDG_CONFIG_HOME=/xdg /p'; } 2>/dev/null
   # One that ended while it was looked at is not there: what could not be read of it was not refused.
   l=; { read -r l <"$d/stat"; } 2>/dev/null
   case ${l##*)} in ''|' Z '*|' X '*) echo gone ;; esac
@@ -146,6 +148,10 @@ PROGRAM_SEARCH: Request = script(
 PROCESS_LIST: Request = script("list of processes", _PROCESSES, timeout=10)
 # ExecStart stands in the text: the arguments are the fact's key, and older snapshots have all but that.
 UNIT_STATES: Request = script(
-    "systemctl show", 'exec systemctl show -p "$1,ExecStart" -- $2', _UNIT_KEYS, " ".join(UNITS), limit=SHORT
+    "systemctl show",
+    'exec systemctl show -p "$1,ExecStart" -- $2',
+    _UNIT_KEYS,
+    " ".join(UNITS),
+    limit=SHORT,
 )
 OS_RELEASE = (file("/etc/os-release"), file("/usr/lib/os-release"))

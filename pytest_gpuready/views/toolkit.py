@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.containerd.toml import Dialect, TomlError, loads
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import file, run, stat
+from pytest_gpuready.node.facts import file, glob, run, stat
 from pytest_gpuready.views import View
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.containerd_live import ContainerdLive
@@ -93,6 +93,7 @@ class Toolkit(View):
     def wanted(self, route: str) -> Iterator[Request]:
         """What a route's runtime and its configuration name, where the search for programs did not look."""
         path = self.runtime_for(route)
+        yield file(self.config_path_for(route))
         config = self.config_for(route)
         if path is not None and path not in self.said and self._is_there(path) and not config.text(RUNTIME, "debug"):
             yield run(path, "--version")
@@ -103,9 +104,11 @@ class Toolkit(View):
         ]
         ldconfig = config.text("nvidia-container-cli", "ldconfig").removeprefix("@")
         root = config.text("nvidia-container-cli", "root")
-        for place in (ldconfig, f"{ldconfig.removesuffix('.real')}.real", root):
+        ldcache = config.text("nvidia-container-cli", "ldcache")
+        for place in (ldconfig, f"{ldconfig.removesuffix('.real')}.real", ldcache, root):
             if place.startswith("/"):
                 yield stat(place)
+        yield from _below(root)
         folders = self.folders(route)
         for place in places:
             yield from self.stats_of(place, folders) if place else ()
@@ -265,6 +268,21 @@ class Toolkit(View):
                 found[parts[2]] = Package(parts[1], parts[2], parts[3], parts[5])
         return found
 
+    @property
+    def half_installed(self) -> set[str]:
+        """Packages whose installation dpkg began and did not finish (dpkg-query(1), db:Status-Status)."""
+        states = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+        return {
+            parts[2] for parts in self._package_lines if len(parts) >= 6 and parts[0] == "pkg" and parts[4] in states
+        }
+
+    @property
+    def held(self) -> set[str]:
+        """Packages that are on hold: apt changes them only when it is told so."""
+        return {
+            parts[2] for parts in self._package_lines if len(parts) >= 7 and parts[0] == "pkg" and parts[6] == "hold"
+        }
+
     def owner(self, path: str) -> Package | None:
         """The package that a file is of; None where none is known to own it."""
         for parts in self._package_lines:
@@ -319,8 +337,26 @@ class Toolkit(View):
         return {}
 
     def config_path_for(self, route: str) -> str:
-        """The file that a route's runtime reads: the operator's for the operator's, else the one in /etc."""
-        return OPERATOR_CONFIG if (self.runtime_for(route) or "").startswith(f"{OPERATOR_ROOT}/") else CONFIG
+        """The file that a route's runtime reads: the operator's for the operator's, else what the daemon hands down.
+
+        The runtime inherits containerd's environment: NVIDIA_CTK_CONFIG_FILE_PATH (from 1.18 on) and XDG_CONFIG_HOME;
+        without them it is the one in /etc (toolkit v1.20.0:api/config/v1/config.go:78).
+        """
+        if (self.runtime_for(route) or "").startswith(f"{OPERATOR_ROOT}/"):
+            return OPERATOR_CONFIG
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            selected = self.views.get(ContainerdLive).selected
+            named, home = (selected.process.toolkit_config, selected.process.config_home) if selected else (None, None)
+            if named and posixpath.isabs(named) and self._takes_variable(route):
+                return named
+            if home and posixpath.isabs(home):
+                return posixpath.join(home, posixpath.relpath(CONFIG, "/etc"))
+        return CONFIG
+
+    def _takes_variable(self, route: str) -> bool:
+        with contextlib.suppress(Undetermined):
+            return self.version_for(route) >= (1, 18)
+        return True
 
     def config_for(self, route: str) -> Config:
         """The configuration that a route's runtime reads."""
@@ -345,6 +381,8 @@ class Toolkit(View):
         fact = self.facts.fact(file(path))
         if fact.state == "absent":
             return Config(path, None)
+        if fact.state == "odd" and fact.note == "is a directory":
+            return Config(path, None, TomlError("it is a folder"))
         if fact.state == "odd":
             raise Undetermined(f"{path}: {fact.note or 'cannot be read'}")
         try:
@@ -366,6 +404,13 @@ class Toolkit(View):
         words = (self.facts.text(UID_MAP) or "").split()
         return words[:3] != ["0", "0", "4294967295"] if len(words) >= 3 else False
 
+    def has_driver_below(self, root: str) -> bool:
+        """The driver's libraries may be found below a driver root other than /; where that cannot be said, they may."""
+        lookups = list(_below(root))
+        return not lookups or any(
+            self.facts.glob(one.arg[0]) if one.kind == "glob" else self.facts.exists(one.arg[0]) for one in lookups
+        )
+
     @property
     def mode(self) -> str:
         """The mode in force for the judged handler: legacy, jit-cdi, cdi, csv; `auto` as this version resolves it."""
@@ -377,6 +422,22 @@ class Toolkit(View):
         Up to 1.17 `auto` is legacy, from 1.18 jit-cdi, on Tegra csv (toolkit v1.20.0:internal/info/auto.go:89,111). The
         operator's nvidia-container-runtime.cdi and .legacy have theirs in their name.
         """
+        if route not in self._modes:
+            try:
+                self._modes[route] = self._mode_for(route)
+            except (Undetermined, Denied) as error:
+                self._modes[route] = error
+        found = self._modes[route]
+        if isinstance(found, str):
+            return found
+        raise found
+
+    @functools.cached_property
+    def _modes(self) -> dict[str, str | Undetermined | Denied]:
+        """By route, the mode or why it cannot be said: every check asks."""
+        return {}
+
+    def _mode_for(self, route: str) -> str:
         path = self.runtime_for(route)
         for suffix in ("cdi", "legacy"):
             if (path or "").endswith(f".{suffix}"):
@@ -446,6 +507,14 @@ class Toolkit(View):
             if numbers(version) >= (1, 18):
                 return f'the GPU operator runs with native CDI: mode = "cdi" in {OPERATOR_CONFIG}, toolkit {version}'
         return None
+
+
+def _below(root: str) -> Iterator[Request]:
+    """Where the runtime looks for libcuda below a driver root (toolkit v1.20.0:pkg/lookup/library.go, factory.go)."""
+    if re.fullmatch(r"/[\w./+-]*[\w+-]/?", root, re.ASCII):
+        yield stat(f"{root.rstrip('/')}/etc/ld.so.cache")
+        for folder in ("usr/lib64", "usr/lib", "usr/lib/*", "lib64", "lib", "lib/*"):
+            yield glob(f"{root.rstrip('/')}/{folder}/libcuda.so.*")
 
 
 #: More low-level runtimes than anybody lists; each is looked for in every folder of PATH.

@@ -53,10 +53,13 @@ section='/^[[:space:]]*\[nvidia-container-runtime\]/,/^[[:space:]]*\[/'
 logs() {
   sed -n "$section"'{/^[[:space:]]*debug[[:space:]]*=/p;}' "$1" 2>/dev/null | grep -v '"/dev/null"' | grep -q .
 }
+# One that does not end, such as a runtime that starts itself, must not keep the others from answering.
+t=
+if timeout 1 true 2>/dev/null; then t='timeout 4'; fi
 seen=:
 IFS=:
 for d in $PATH $2; do
-  case $d in /*) ;; *) continue ;; esac
+  case $d in /bin|/sbin) [ ! -L "$d" ] || continue ;; /*) ;; *) continue ;; esac
   IFS=' '
   for n in $1; do
     p=$d/$n
@@ -73,19 +76,19 @@ for d in $PATH $2; do
         case $d in /usr/local/nvidia/toolkit) m=0 ;; esac
         if [ "${m:-0}" -lt 18 ]; then echo "logs $c"; continue; fi
         o=$(sed "$section"'{/^[[:space:]]*debug[[:space:]]*=/d;}' "$c" |
-          PATH=$PATH:$2 NVIDIA_CTK_CONFIG_FILE_PATH=/dev/stdin "$p" --version 2>&1)
+          PATH=$PATH:$2 NVIDIA_CTK_CONFIG_FILE_PATH=/dev/stdin $t "$p" --version 2>&1)
         r=$?
       else
-        o=$(PATH=$PATH:$2 "$p" --version 2>&1 </dev/null)
+        o=$(PATH=$PATH:$2 $t "$p" --version 2>&1 </dev/null)
         r=$?
       fi
       ;;
     *)
-      o=$("$p" --version 2>&1 </dev/null)
+      o=$($t "$p" --version 2>&1 </dev/null)
       r=$?
       ;;
     esac
-    printf '%s\n' "$o" | sed 's/^/> /'
+    printf '%s\n' "$o" | head -n 40 | sed 's/^/> /'
     echo "rc $r"
   done
   IFS=:
@@ -98,7 +101,7 @@ f=
 for p in $2; do [ ! -e "$p" ] || f="$f $p"; done
 if command -v dpkg-query >/dev/null 2>&1; then
   echo manager deb
-  dpkg-query -W -f='pkg|deb|${Package}|${Version}|${db:Status-Status}|${Maintainer}\n' $n 2>/dev/null
+  dpkg-query -W -f='pkg|deb|${Package}|${Version}|${db:Status-Status}|${Maintainer}|${db:Status-Want}\n' $n 2>/dev/null
   set --
   for p in $f; do set -- "$@" -e "$p"; done
   [ $# -eq 0 ] || ! cd /var/lib/dpkg/info ||

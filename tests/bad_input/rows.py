@@ -58,6 +58,16 @@ LOGIN: dict[str, Row] = {
         "node.reachable",
         says="no answer within the deadline (waiting for /home)",
     ),
+    "endless": Row(
+        "the login prints without end and never comes to a shell",
+        "node.reachable",
+        says="output without end, cut at … MB",
+    ),
+    "closing": Row(
+        "the port closes every connection, as one past its MaxStartups does",
+        "node.reachable",
+        says="kex_exchange_identification: … (turned away … times before a login began)",
+    ),
     "cut": Row(
         "the connection ends in the middle of the answers",
         "node.reachable",

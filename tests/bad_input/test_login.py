@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +63,23 @@ def black_hole() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def closing() -> Iterator[int]:
+    """A port that closes every connection at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
 def rc(server: Sshd, name: str, text: str) -> str:
     """A file that the login reads before anything else."""
     path = server.folder / f"rc-{name}"
@@ -78,7 +98,7 @@ def cut(server: Sshd) -> str:
 
 
 @pytest.fixture(scope="module")
-def specs(server: Sshd, nobody_home: str, black_hole: int) -> dict[str, str]:
+def specs(server: Sshd, nobody_home: str, black_hole: int, closing: int) -> dict[str, str]:
     """A host spec per row."""
     other = keygen(server.folder / "other").with_suffix(".pub").read_text()
     (server.folder / "changed").write_text(f"gpuready-test {other}")
@@ -93,6 +113,8 @@ def specs(server: Sshd, nobody_home: str, black_hole: int) -> dict[str, str]:
         "nologin": add("nologin", user=nobody_home),
         "no-shell": add("no-shell", setup=rc(server, "no-shell", "echo 'Router>'; exit 0\n")),
         "hung": add("hung", setup=rc(server, "hung", "echo 'waiting for /home'; sleep 60\n")),
+        "endless": add("endless", setup=rc(server, "endless", "yes still mounting\n")),
+        "closing": add("closing", f"Port {closing}"),
         "cut": add("cut", setup=rc(server, "cut", cut(server))),
         "banner": add("banner", setup=rc(server, "banner", BANNER)),
         **{shell: add(shell, shell=found) for shell in SHELLS if (found := shutil.which(shell)) is not None},

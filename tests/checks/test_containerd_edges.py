@@ -278,6 +278,67 @@ def test_when_the_start_is_not_known_a_restart_settles_it() -> None:
     assert commands(node, "restarted") == (RESTART,)
 
 
+def with_a_dev_of_its_own(*, private: str = "yes", sees: bool = False) -> SimNode:
+    node = ready()
+    node.procs[0].mntns = "mnt:[4026532999]"
+    node.answer(("systemctl show sandbox",), f"PrivateDevices={private}\nProtectSystem=full\nUser=\n")
+    node.put(f"/proc/{node.procs[0].pid}/root{CONFIG}", "")
+    root = f"/proc/{node.procs[0].pid}/root"
+    node.program(f"{root}{RUNTIME}")
+    return node.device(f"{root}/dev/nvidiactl", 195, 255) if sees else node
+
+
+def test_a_daemon_that_does_not_see_the_device_nodes_gives_nobody_a_gpu() -> None:
+    report = with_a_dev_of_its_own().judge()
+    found = report.findings["driver.device-nodes"]
+    assert found.status == "fail"
+    assert "not for containerd" in found.outcome.found
+    assert report.verdict == "not-ready"
+    assert found.outcome.remedy is not None
+    assert found.outcome.remedy.commands == (
+        "sudo mkdir -p /etc/systemd/system/containerd.service.d",
+        "sudo tee /etc/systemd/system/containerd.service.d/zz-gpuready.conf <<'EOF'\n[Service]\nPrivateDevices=no\nEOF",
+        "sudo systemctl daemon-reload",
+        RESTART,
+    )
+    other = with_a_dev_of_its_own(private="no").judge().findings["driver.device-nodes"]
+    assert other.outcome.remedy is not None
+    assert other.outcome.remedy.commands == ()
+    assert "systemctl cat containerd" in other.outcome.remedy.summary
+
+
+def test_a_daemon_that_does_not_see_its_configuration_needs_more_than_a_restart() -> None:
+    node = with_a_dev_of_its_own(private="no", sees=True).remove("/proc/900/root/etc/containerd/config.toml")
+    node.answer(("systemctl show sandbox",), "TemporaryFileSystem=/etc/containerd\nPrivateDevices=no\n")
+    found = node.judge().findings["containerd.restarted"]
+    assert found.status == "fail"
+    assert evidence(found.outcome) == [("systemctl show containerd", "TemporaryFileSystem=/etc/containerd")]
+    assert found.outcome.remedy is not None
+    assert "TemporaryFileSystem=\nEOF" in found.outcome.remedy.commands[1]
+
+
+def test_a_unit_that_lets_containerd_not_start_is_named_and_mended() -> None:
+    node = stopped(ready())
+    node.answer(("systemctl show sandbox",), "ProtectSystem=strict\nUser=nobody\nNoNewPrivileges=no\n")
+    found = node.judge().findings["containerd.running"].outcome
+    assert "its unit has ProtectSystem=strict, User=nobody" in found.found
+    assert found.remedy is not None
+    assert "[Service]\nProtectSystem=no\nUser=\nEOF" in found.remedy.commands[1]
+    assert found.remedy.commands[-1] == RESTART
+
+
+def test_a_program_that_is_hidden_from_the_daemon_is_not_made_executable() -> None:
+    node = with_a_dev_of_its_own(private="no", sees=True).put("/proc/900/root/usr/bin/nvidia-container-runtime", "")
+    node.answer(("systemctl show sandbox",), f"InaccessiblePaths={RUNTIME}\n")
+    found = node.judge().findings["containerd.handler-binary"].outcome
+    assert found.remedy is not None
+    assert "InaccessiblePaths=\nEOF" in found.remedy.commands[1]
+
+
+def test_a_mount_namespace_with_the_nodes_in_it_is_none_of_the_drivers_affair() -> None:
+    assert with_a_dev_of_its_own(sees=True).judge().verdict == "ready"
+
+
 # ------------------------------------------------------------------------------------------------------------ handlers
 
 
@@ -290,6 +351,16 @@ def test_handlers_are_named_where_they_stand_and_their_lines_shown() -> None:
     assert found.where is not None
     assert found.where.line
     assert evidence(found)
+
+
+def test_nvidias_hook_is_no_runtime() -> None:
+    """Its name begins like the runtime's; as one it fails at every pod."""
+    node = healthy(SimNode(), text=config("1.7.24", binary=f"{RUNTIME}-hook"))
+    node.program(f"{RUNTIME}-hook")
+    assert finding(node, "handler").status == "fail"
+    assert f"runs {RUNTIME}-hook" in outcome(node, "handler").found
+    for twin in (".cdi", ".legacy", "-experimental"):
+        assert finding(healthy(SimNode(), text=config("1.7.24", binary=f"{RUNTIME}{twin}")), "handler").status == "pass"
 
 
 def test_a_node_with_no_handler_at_all_says_none_and_dead_tables_say_why() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_gpuready.model import Settings
 from pytest_gpuready.routes import ROUTES
 from tests.support.containerd import healthy, loaded, says
+from tests.support.nodes import ready
 from tests.support.simnode import SimNode
-from tests.support.toolkit import containerd, debian, one, toolkit
+from tests.support.toolkit import containerd, debian, one, record, toolkit
+from tests.support.toolkit import says as toolkit_says
 
 
 def node(*, path: str = "/usr/sbin:/usr/bin") -> SimNode:
@@ -54,6 +58,49 @@ def test_routes_through_nvidias_runtime_are_content_with_crun() -> None:
     made = node().remove("/usr/bin/runc").program("/usr/bin/crun")
     assert one(made, "containerd.runc", "cri-handler").status == "pass"
     assert one(made, "containerd.runc", "ctr-gpus").status == "fail"
+
+
+def looked(
+    made: SimNode, shim: str, runc: str = "/usr/bin/runc", said: str = "runc version 1.1.5", rc: int = 0
+) -> SimNode:
+    return made.answer(("runc and its shim",), f"shim {shim}\nrunc {runc}\n> {said}\nrc {rc}\n")
+
+
+def test_without_the_shim_no_container_starts() -> None:
+    outcome = one(looked(node(), ""), "containerd.runc", "ctr-gpus")
+    assert outcome.status == "fail"
+    assert "containerd-shim-runc-v2 is not in" in outcome.found
+    assert outcome.remedy is not None
+    assert "containerd's own archive" in outcome.remedy.summary
+    made = looked(node(), "")
+    made.answer(("packages of the toolkit",), "manager deb\npkg|deb|containerd|1.7.24|installed|Debian\n")
+    remedy = one(made, "containerd.runc", "ctr-gpus").remedy
+    assert remedy is not None
+    assert remedy.commands == ("sudo apt-get install -y --reinstall containerd",)
+
+
+@pytest.mark.parametrize(("said", "rc"), [("", 0), ("sh: 1: /usr/bin/runc: Exec format error", 126)])
+def test_a_runc_that_does_not_run_is_the_root_of_every_route(said: str, rc: int) -> None:
+    made = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said=said, rc=rc)
+    report = made.judge(Settings(routes=("ctr-gpus", "cri-handler")))
+    found = report.findings["containerd.runc"]
+    assert found.status == "fail"
+    assert str(found.outcome.where) == "/usr/bin/runc"
+    assert found.outcome.remedy is not None
+    assert "ln -s" not in "".join(found.outcome.remedy.commands)
+    for route in ("ctr-gpus", "cri-handler"):
+        assert report.routes[route].roots == ("containerd.runc",)
+
+
+def test_what_nvidias_runtime_says_of_a_broken_runc_follows_from_it() -> None:
+    made = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said="Exec format error", rc=126)
+    program = "/usr/bin/nvidia-container-runtime"
+    toolkit_says(made, record(program, "could not exec '/usr/bin/runc': exec format error", 1))
+    assert made.judge().findings["toolkit.runtime-works"].blocked_by == ("containerd.runc",)
+
+
+def test_a_shim_beside_containerd_and_a_runc_that_runs() -> None:
+    assert looked(ready(), "/usr/bin/containerd-shim-runc-v2").judge().verdict == "ready"
 
 
 def test_one_that_lies_elsewhere_is_linked_to_the_daemons_path() -> None:

@@ -101,6 +101,18 @@ class TestPresent:
         assert finding.status == "pass"
         assert made.judge().findings["toolkit.config-valid"].status == "fail"
 
+    @pytest.mark.parametrize("root", ["/run/nvidia/driver", "/opt/driver"])
+    def test_a_driver_root_with_nothing_in_it_is_the_toolkits_affair(self, root: str) -> None:
+        """The folder is there, empty, and the node itself has the driver."""
+        made = t.toolkit(node(*d.both())).folder(root)
+        made.put("/etc/nvidia-container-runtime/config.toml", f'[nvidia-container-cli]\nroot = "{root}"\n')
+        assert find(made).per_route["cri-handler"] == "not-applicable"
+        found = made.judge().findings["toolkit.config-valid"]
+        assert found.status == "fail"
+        assert found.outcome.found == f'root = "{root}", and no driver is there'
+        made.put(f"{root}/usr/lib64/libcuda.so.580.159.04", b"")
+        assert made.judge().findings["toolkit.config-valid"].status == "pass"
+
     def test_nothing_found_installs_the_modules_version(self) -> None:
         finding = find(node())
         assert finding.outcome.remedy is not None

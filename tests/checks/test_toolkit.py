@@ -6,6 +6,7 @@ import pytest
 
 from pytest_gpuready.model import Consequence, Where
 from pytest_gpuready.views.toolkit import CONFIG, OPERATOR_CONFIG
+from tests.support import cdi
 from tests.support.simnode import SimNode
 from tests.support.toolkit import (
     DEFAULT_CONFIG,
@@ -26,6 +27,7 @@ from tests.support.toolkit import (
 )
 
 OPERATOR = "/usr/local/nvidia/toolkit"
+WORKS = "toolkit.runtime-works"
 MOST = ("nvidia-container-runtime", "nvidia-ctk", "nvidia-cdi-hook")
 
 
@@ -204,6 +206,74 @@ class TestConfigValid:
         outcome = one(operators(mode="bogus"), "toolkit.config-valid", "cri-handler")
         assert outcome.where == Where(OPERATOR_CONFIG, 21)
 
+    def test_a_folder_in_its_place_is_put_aside(self) -> None:
+        node = healthy().remove(CONFIG).folder(CONFIG)
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert "folder" in outcome.found
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo mv {CONFIG} {CONFIG}.disabled",)
+
+    def test_legacy_mode_opens_the_loaders_cache_that_is_named(self) -> None:
+        node = config(healthy(), '#ldcache = "/etc/ld.so.cache"', 'ldcache = "/opt/ld.so.cache"')
+        assert one(node, "toolkit.config-valid").status == "pass"
+        legacy(node)
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.found == 'ldcache = "/opt/ld.so.cache", and that file is not there'
+        assert outcome.where == Where(CONFIG, 10)
+        assert one(node.put("/opt/ld.so.cache", ""), "toolkit.config-valid").status == "pass"
+
+    def test_a_default_kind_of_which_there_is_no_spec(self) -> None:
+        """NVIDIA_VISIBLE_DEVICES=all means a device of that kind, in mode cdi alone."""
+        node = config(cdi.cdi(healthy()), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
+        assert one(node, "toolkit.config-valid").status == "pass"
+        config(node, 'mode = "auto"', 'mode = "cdi"')
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert outcome.where == Where(CONFIG, 28)
+        assert outcome.remedy is not None
+        assert 'default-kind = "nvidia.com/gpu"' in outcome.remedy.summary
+        bare = config(healthy(), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
+        assert one(config(bare, 'mode = "auto"', 'mode = "cdi"'), "toolkit.config-valid").status == "pass"
+
+    def test_a_runtime_that_would_start_itself(self) -> None:
+        node = config(
+            healthy(), 'runtimes = ["runc", "crun"]', 'runtimes = ["/usr/bin/nvidia-container-runtime", "runc"]'
+        )
+        outcome = one(node, "toolkit.config-valid")
+        assert outcome.status == "fail"
+        assert "starts itself" in outcome.found
+        assert outcome.where == Where(CONFIG, 22)
+        assert outcome.remedy is not None
+        assert 'runtimes = ["runc", "crun"]' in outcome.remedy.summary
+        node = config(
+            healthy(), 'runtimes = ["runc", "crun"]', 'runtimes = ["runc", "/usr/bin/nvidia-container-runtime"]'
+        )
+        assert one(node, "toolkit.config-valid").status == "pass"
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "path"),
+        [
+            ("toolkit_config", "/opt/nvidia.toml", "/opt/nvidia.toml"),
+            ("config_home", "/opt", "/opt/nvidia-container-runtime/config.toml"),
+        ],
+    )
+    def test_the_daemons_environment_names_another_file(self, variable: str, value: str, path: str) -> None:
+        """The runtime inherits it; what is in /etc is read by nobody."""
+        node = healthy().put(path, DEFAULT_CONFIG.replace('"auto"', '"bogus"'))
+        setattr(node.procs[0], variable, value)
+        outcome = one(node, "toolkit.config-valid", "cri-handler")
+        assert outcome.where == Where(path, 21)
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo sed -i '21s|=.*|= \"auto\"|' {path}",)
+
+    def test_before_1_18_only_the_folder_can_be_another(self) -> None:
+        node = containerd(toolkit(debian(SimNode()), "1.17.8"))
+        node.procs[0].toolkit_config = "/opt/nvidia.toml"
+        assert one(node, "toolkit.config-valid", "cri-handler").where == Where(CONFIG)
+        node.procs[0].toolkit_config, node.procs[0].config_home = "relative.toml", "relative"
+        assert one(node, "toolkit.config-valid", "cri-handler").where == Where(CONFIG)
+
 
 class TestRuntimeWorks:
     def test_a_pass_shows_what_it_said(self) -> None:
@@ -229,6 +299,22 @@ class TestRuntimeWorks:
         assert outcome.status == "fail"
         assert outcome.remedy is not None
         assert any("nvidia-container-toolkit" in command for command in outcome.remedy.commands)
+
+    @pytest.mark.parametrize("text", ["runc version 1.3.6\ncommit: v1.3.6-0-g\nspec: 1.2.1", ""])
+    def test_another_program_under_its_name_brings_no_gpu(self, text: str) -> None:
+        """A link to runc, or to true: containers start without a GPU, and without an error."""
+        path = "/usr/bin/nvidia-container-runtime"
+        outcome = one(says(healthy(), record(path, text), record("/usr/bin/nvidia-ctk", words("nvidia-ctk"))), WORKS)
+        assert outcome.status == "fail"
+        assert outcome.found.startswith(f"{path} is no nvidia-container-runtime")
+        assert outcome.where == Where(path)
+        assert outcome.remedy is not None
+        assert "--reinstall nvidia-container-toolkit-base" in outcome.remedy.commands[0]
+
+    def test_up_to_1_9_it_says_no_words_of_its_own(self) -> None:
+        node = says(healthy(), record("/usr/bin/nvidia-container-runtime", "runc version 1.0.3\nspec: 1.0.2"))
+        packages(node, *(f"{name} 1.9.0-1" for name in FAMILY))
+        assert one(node, WORKS).status == "pass"
 
     def test_a_missing_runc_is_the_low_level_runtimes_affair(self) -> None:
         text = words("nvidia-container-runtime") + "\nno runtime binary found from candidate list: [runc crun]"

@@ -256,7 +256,10 @@ def test_the_last_word_that_is_not_blank_is_the_reason_and_all_words_are_the_evi
     assert found.evidence[0].source == f"{RUNTIME} --version"
     silent = one(says(healthy(), record(RUNTIME, "", 1)), "toolkit.runtime-works")
     assert silent.found == f"{RUNTIME} --version ends with 1: it says nothing"
-    assert one(says(healthy(), record(RUNTIME, "\n", 0)), "toolkit.runtime-works").found == f"{RUNTIME}: exit status 0"
+    mute = one(says(healthy(), record(RUNTIME, "\n", 0)), "toolkit.runtime-works")
+    assert mute.found == f"{RUNTIME} is no nvidia-container-runtime: {RUNTIME} --version says nothing"
+    nobody = packages(says(healthy(), record(RUNTIME, "\n", 0)), owners={})
+    assert one(nobody, "toolkit.runtime-works").found == f"{RUNTIME}: exit status 0"
 
 
 @pytest.mark.parametrize(("said", "own"), [("error loading config: x", True), ("a config", False), ("an error", False)])

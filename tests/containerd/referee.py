@@ -118,10 +118,17 @@ def _wait(daemon: subprocess.Popen[bytes], log: Path, seconds: float) -> bool:
 
 
 def _ending(log: str) -> str:
-    for line in log.splitlines():
+    for line in log.split("\n"):
         if line.startswith(("containerd: ", "panic: ")):
             return line
+        if " level=fatal " in line:
+            fields = _fields(line)
+            return f"{fields['msg']}: {fields.get('error', '')}"
     return log.strip().splitlines()[-1] if log.strip() else ""
+
+
+def _fields(line: str) -> dict[str, str]:
+    return {key: (json.loads(text) if text.startswith('"') else text) for key, text in _FIELD.findall(line)}
 
 
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
@@ -131,7 +138,7 @@ def failures(log: str) -> dict[str, str]:
     """The plugins that failed to load, with their error, from the daemon's log."""
     out = {}
     for line in log.splitlines():
-        fields = {k: (json.loads(v) if v.startswith('"') else v) for k, v in _FIELD.findall(line)}
+        fields = _fields(line)
         message = fields.get("msg", "")
         if message.startswith(("failed to load plugin", "skip loading plugin")):
             uri = fields.get("id") or message.split()[-1].strip('."')

@@ -86,3 +86,8 @@ def test_a_directory_is_one(tmp_path: Path) -> None:
         RootFiles(tmp_path).read("/d")
     with pytest.raises(IsADirectoryError):
         FILES.read("/etc/c/d")
+
+
+def test_a_link_to_dev_null_is_an_empty_file_though_the_root_has_no_devices(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").symlink_to("/dev/null")
+    assert RootFiles(tmp_path).read("/a.toml") == RootFiles(tmp_path).read("/dev/null") == b""

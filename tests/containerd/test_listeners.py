@@ -34,6 +34,14 @@ def one(text: str, version: str) -> Loaded:
         (":-1", "address -1: invalid port"),
         (":abc", "lookup tcp/abc: unknown port"),
         (":http", None),
+        ("*:1338", "lookup *: no such host"),
+        ("127.1:1338", "lookup 127.1: no such host"),
+        ("256.0.0.1:1338", "lookup 256.0.0.1: no such host"),
+        (" 127.0.0.1:1338", "lookup  127.0.0.1: no such host"),
+        ("a..b:1", "lookup a..b: no such host"),
+        ("-a:1", "lookup -a: no such host"),
+        (f"{'a' * 64}:1", f"lookup {'a' * 64}: no such host"),
+        ("node_1.example.:1", None),
     ],
 )
 def test_what_go_says_of_an_address(address: str, words: str | None) -> None:
@@ -47,6 +55,25 @@ def test_what_go_says_of_an_address(address: str, words: str | None) -> None:
 
 def test_an_empty_port_is_any() -> None:
     assert port_error("") is None
+
+
+@pytest.mark.parametrize(("version", "word"), [("1.6", "address"), ("1.7", "lookup"), ("2.3", "lookup")])
+def test_the_go_of_1_6_has_another_word_for_a_port_without_a_number(version: str, word: str) -> None:
+    error = one("version = 2\n[metrics]\naddress = ':foo'\n", version).error
+    assert error
+    assert error.text == f"{_LISTEN} metrics endpoint: listen tcp: {word} tcp/foo: unknown port"
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("[::1]", "address [[::1]]:0: missing port in address"), ("*", "lookup *: no such host"), ("::1", None)],
+)
+@pytest.mark.parametrize("version", ["1.6", "1.7", "2.1", "2.3"])
+def test_a_streaming_address_that_is_none_ends_the_daemon(version: str, host: str, words: str | None) -> None:
+    error = one(f"{CRI2}stream_server_address = '{host}'\n", version).error
+    assert (error.text if error else None) == (
+        f"Failed to run CRI service: stream server error: listen tcp: {words}" if words else None
+    )
 
 
 @pytest.mark.parametrize(("host", "own"), [("", True), ("localhost", True), ("127.0.1.1", True), ("[::]", True),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from pytest_gpuready.containerd import load as load_module
 from pytest_gpuready.containerd.explain import as_json, in_words
 from pytest_gpuready.containerd.files import MemoryFiles, NotLooked
 from pytest_gpuready.containerd.load import load, wanted
@@ -225,6 +226,78 @@ def test_1_x_quotes_the_texts_of_a_list_in_a_table_of_a_wrong_type() -> None:
     error = one('[[plugins]]\nimports = ["a", "b"]\n', "1.7").error
     assert error is not None
     assert 'imports = ["a", "b"]' in error.text
+
+
+@pytest.mark.parametrize(("table", "fatal"), [("proxy_plugins.x", True), ("stream_processors.x", True),
+                                              ("timeouts", True), ("nosuch.x", False),
+                                              ("proxy_plugins.x.nosuch", False)])  # fmt: skip
+def test_a_key_twice_is_noticed_in_every_table_that_2_x_has_a_place_for(table: str, fatal: bool) -> None:  # noqa: FBT001
+    for version in ("2.0", "2.2", "2.3"):
+        error = one(f"version = 2\n[{table}]\npath = 'a'\npath = 'b'\n[proxy_plugins.x]\ntype = 'snapshot'\n"[
+            : None if table == "proxy_plugins.x.nosuch" else -36
+        ], version).error  # fmt: skip
+        assert bool(error and error.text.endswith("toml: key path is already defined")) is fatal, (version, error)
+
+
+def test_debians_2_1_9_has_two_folders_of_cni_plugins_that_a_bin_dir_may_replace() -> None:
+    text = f"version = 3\n[{RUNTIME}.cni]\nbin_dir = '/a'\nbin_dirs = "
+    own, upstreams = "['/usr/lib/cni', '/opt/cni/bin']", "['/opt/cni/bin']"
+    for version, fits, not_ in (("2.1.9+ds1", own, upstreams), ("v2.1.9", upstreams, own)):
+        assert one(text + fits, version).cri_enabled
+        error = one(text + not_, version).cri_error
+        assert error
+        assert "`cni.bin_dir` and `cni.bin_dirs` cannot be set" in error.text
+
+
+def test_debians_2_1_9_names_what_is_no_table_and_has_no_place_for_what_is_nested() -> None:
+    def error(text: str, version: str) -> str:
+        found = one(f"version = 2\n{text}\n", version).error
+        return found.text if found else ""
+
+    text = "[plugins]\n'io.containerd.gc.v1.scheduler' = 'x'"
+    assert error(text, "2.1.9+ds1") == "containerd: toml: cannot encode a string as a document root"
+    assert error(text, "2.2") == "containerd: toml: expected = after a key, but the document ends there"
+    assert error(text.replace("'x'", "[]"), "2.3") == "containerd: toml: invalid character at start of key: ]"
+    assert "at row 1 column 1: toml: cannot decode TOML array into" in error("imports = [['a']]", "2.1.9+ds1")
+    delay = "[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = "
+    assert error(f"{delay}1.5", "2.1.9+ds1") == 'containerd: time: missing unit in duration "1.5"'
+    assert error(f"{delay}true", "2.1.9+ds1") == 'containerd: time: invalid duration "true"'
+    assert "cannot decode TOML local date into" in error(f"{delay}2020-01-01", "2.1.9+ds1")
+
+
+def test_1_7_takes_numbers_of_64_bits_without_a_sign_for_signed_ones() -> None:
+    assert one("version = 9223372036854775808\n", "1.7").loads
+    text = f"version = 2\noom_score = 18446744073709551615\n{RUNC}[{CRI}]\nsandbox_image = 18446744073709551615\n"
+    loaded = one(text, "1.7")
+    assert (loaded.effective["oom_score"], loaded.sandbox_image) == (-1, "\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("debug = {level = 5}", "failed to unmarshal TOML: (1, 0): Can't convert 5(int64) to string"),
+        ("grpc = {address = '/x', uid = 'x'}", "failed to unmarshal TOML: (2, 0): Can't convert x(string) to int"),
+        (f"[{CRI}.containerd.runtimes]\nx = {{runtime_type = 1}}", "(1, 0): Can't convert 1(int64) to string"),
+        (f"[{CRI}.containerd.runtimes]\nx = {{runtime_type = {{a = 1}}}}", "(0, 0): Can't convert a = 1"),
+    ],
+)
+def test_1_x_counts_the_settings_of_an_inline_table_for_rows(text: str, words: str) -> None:
+    for version in ("1.6", "1.7"):
+        error = one(f"version = 2\n{text}\n", version).error
+        assert error
+        assert (error.text.split("\n")[0], error.line) == (f"containerd: {words}", 2 + text.count("\n"))
+
+
+def test_a_timeouts_name_without_quotes_is_a_table() -> None:
+    text = "version = 2\n[timeouts]\n  io.containerd.timeout.shim.load = '5s'\n"
+    words = {
+        "2.3": ": unhandled kv part: string",
+        "2.1.9+ds1": " at row 3 column 6: toml: cannot decode TOML table into string",
+    }
+    for version, expected in words.items():
+        error = one(text, version).error
+        assert error
+        assert (error.text, error.line) == (f"containerd: failed to unmarshal TOML{expected}", 3)
 
 
 # Handlers.
@@ -522,3 +595,42 @@ def test_an_array_of_tables_in_the_place_of_a_built_in_option_keeps_2_x_from_sta
     assert error
     context = "struct field config.Runtime.Options of type map[string]interface {}"
     assert error.text == f"containerd: toml: cannot decode TOML array table into {context}"
+
+
+# ---------------------------------------------------------------------------------------------------- what is kept
+
+
+def test_files_that_answer_the_same_are_loaded_once() -> None:
+    """Nodes of a fleet are configured alike."""
+    one, other = (MemoryFiles({MAIN: b"version = 2\n# kept\n"}) for _ in range(2))
+    assert load(one, "2.1.9") is load(other, "2.1.9")
+    assert load(one, "1.7.24").version != load(one, "2.1.9").version
+
+
+def test_what_was_kept_is_not_taken_for_what_answers_otherwise() -> None:
+    imports = b'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n'
+    drop_in = "/etc/containerd/conf.d/a.toml"
+    cri_off = b'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+    alone = load(MemoryFiles({MAIN: imports}), "1.7.24")
+    both = load(MemoryFiles({MAIN: imports, drop_in: cri_off}), "1.7.24")
+    assert alone.cri_enabled
+    assert not both.cri_enabled
+    assert load(MemoryFiles({MAIN: imports, drop_in: b"version = 2\n"}), "1.7.24").cri_enabled
+    assert load(MemoryFiles({}), "1.7.24").imports != alone.imports
+
+
+def test_what_may_not_be_read_is_asked_again() -> None:
+    refused = MemoryFiles({MAIN: PermissionError(13, "Permission denied", MAIN)})
+    for _ in range(2):
+        with pytest.raises(PermissionError):
+            load(refused, "2.1.9")
+    with pytest.raises(NotLooked):
+        load(MemoryFiles({}, complete=False), "2.1.9")
+
+
+def test_little_is_kept() -> None:
+    for number in range(40):
+        load(MemoryFiles({MAIN: b"version = 2\n# %d\n" % number}), "2.1.9")
+        load(MemoryFiles({f"/{number}": b"version = 2\n"}), "2.1.9", f"/{number}", explicit=True)
+    assert len(load_module._known) <= load_module._MOST_KEYS
+    assert max(map(len, load_module._known.values())) <= load_module._MOST_EACH

@@ -100,3 +100,57 @@ def test_settings_of_the_tracing_plugins_are_deprecated(version: str, ids: list[
     )
     assert [d.id.rsplit("/", 1)[1] for d in loaded.deprecations] == ids
     assert [d.where.line for d in loaded.deprecations if d.where] == [3, 5][: len(ids)]
+
+
+UNPACK = "[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n"
+NO_DIFFER = (
+    'failed to get instance for diff plugin "x": no plugins registered for io.containerd.differ.v1.x: plugin: not found'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("platform = 'linux/amd64'\nsnapshotter = 'native'\ndiffer = 'walking'\n", None),
+        ("platform = 'linux/amd64'\nsnapshotter = 'native'\ndiffer = 'x'\n", NO_DIFFER),
+        ("platform = 'windows/amd64'\nsnapshotter = 'native'\n", "no matching diff plugins: not found"),
+        ("platform = 'linux'\nsnapshotter = 'blockfile'\n", 'snapshotter "blockfile" not found: not found'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["2.1.9+unknown", "2.3"])
+def test_what_the_transfer_service_cannot_unpack_fails_cri_images(version: str, text: str, words: str | None) -> None:
+    error = one(UNPACK + text, version).cri_error
+    assert (error and error.text) == (words and f"io.containerd.cri.v1.images: {words}")
+
+
+def test_what_is_optional_fails_nothing_since_2_3() -> None:
+    text = f"{UNPACK}platform = 'linux'\nsnapshotter = 'native'\ndiffer = 'x'\noptional = true\n"
+    assert [one(text, version).cri_state for version in ("2.2", "2.3")] == ["failed", "serving"]
+
+
+def test_a_platform_of_a_handlers_images_must_be_one() -> None:
+    text = "[plugins.'io.containerd.cri.v1.images'.runtime_platforms.nvidia]\nplatform = 'x/y/z/w'\n"
+    for version in ("2.0", "2.1.9+unknown", "2.3"):
+        error = one(text, version).cri_error
+        assert error
+        before = 'io.containerd.cri.v1.images: unable to parse platform "x/y/z/w": "x/y/z/w": '
+        assert (error.text, error.line) == (f"{before}cannot parse platform specifier: invalid argument", 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[plugins.'io.containerd.service.v1.diff-service']\ndefault = ['erofs']\n",
+        "[plugins.'io.containerd.snapshotter.v1.erofs']\nenable_fsverity = true\n",
+    ],
+)
+def test_erofs_depends_on_the_node(text: str) -> None:
+    assert one(text, "2.1.9+unknown").unknown[0].startswith("cri_state (whether ")
+
+
+def test_devmapper_makes_no_file_system_but_three() -> None:
+    text = "[plugins.'io.containerd.snapshotter.v1.devmapper']\npool_name = 'p'\nbase_image_size = '1GB'\n"
+    text += "fs_type = 'zfs'\n"
+    error = one(text, "2.1.9+unknown").cri_error
+    assert error
+    assert (error.text, error.line) == ('io.containerd.cri.v1.images: unsupported Filesystem Type: "zfs"', 5)

@@ -116,3 +116,9 @@ def test_whatever_is_broken_is_a_document_or_an_error_with_words(data: bytes, di
     except TomlError as error:
         said = str(error)
     assert said or data == b""
+
+
+def test_an_array_tables_name_ends_with_both_brackets() -> None:
+    with pytest.raises(TomlError) as caught:
+        loads(b"[[a]\n", Dialect.V24)
+    assert (caught.value.text, caught.value.column) == ("toml: expected ']]' to close array table name", 4)

@@ -178,6 +178,8 @@ _TABLES = st.sampled_from(
         "[metrics]\naddress = '127.0.0.1:0'",
         "[metrics]\naddress = '::1:1338'",
         "[metrics]\naddress = ':99999'",
+        "[metrics]\naddress = '*:1338'",
+        "[metrics]\naddress = '127.1:1338'",
         "[grpc]\ntcp_address = '127.0.0.1'",
         "[grpc]\nuid = 'root'",
         "[grpc]\nmax_recv_message_size = 1.5",
@@ -189,9 +191,17 @@ _TABLES = st.sampled_from(
         '[plugins."io.containerd.transfer.v1.local"]\nunpack_config = []',
         '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "linux"\nsnapshotter = "none"',
         '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nsnapshotter = "overlayfs"',
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "linux"\ndiffer = "x"',
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "windows"\nsnapshotter = "overlayfs"',
+        '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\nplatform = "linux"\nsnapshotter = "blockfile"',
+        '[plugins."io.containerd.cri.v1.images".runtime_platforms.nvidia]\nplatform = "a b"',
+        '[plugins."io.containerd.cri.v1.runtime".cni]\nbin_dir = "/a"\nbin_dirs = ["/opt/cni/bin"]',
         "[plugins.bolt]\ncontent_sharing_policy = 'isolated'",
         '[timeouts]\n"io.containerd.timeout.shim.load" = "5s"',
         '[timeouts]\n"io.containerd.timeout.shim.load" = "5"',
+        '[timeouts]\nx = "9999999h"',
+        "[timeouts]\nx = '1s'\nx = '2s'",
+        '[proxy_plugins.more]\ntype = "snapshot"\naddress = "/a"\naddress = "/b"',
         "[nosuch]\na = 1\na = 2",
         "[nosuch]\na = 1",
         '[proxy_plugins.stargz]\ntype = "snapshot"\naddress = "/run/none.sock"',
@@ -199,6 +209,7 @@ _TABLES = st.sampled_from(
         '[cgroup]\npath = ""',
         '[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = "100ms"',
         '[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = 5',
+        '[plugins."io.containerd.gc.v1.scheduler"]\nstartup_delay = 1.5',
         "[plugins.scheduler]\npause_threshold = 0.5",
         "[plugins.scheduler]\npause_threshold = 1",
         "[plugins.nosuch]\na = 1",
@@ -256,12 +267,16 @@ _BROKEN = st.sampled_from(
         "plugins.x.y = 1\n[plugins.x]\nz = 1",
         "x = 0xZZ",
         "x = 18446744073709551615",
+        "oom_score = 18446744073709551615",
+        "imports = [['a']]",
+        "[[plugins.x]",
         "x = 2023-02-30",
         "x = 07:32",
         "x = [1,, 2]",
         "root = 1979-05-27",
     )
 )
+_SPECS = (b"{}", b'{"ociVersion": "1.0.2"}', b"[]", b"{", b'{"process": {"args": "sh"}}', b'{"mounts": [],}')
 
 
 def _dressed(draw: st.DrawFn, text: str) -> str:
@@ -318,5 +333,5 @@ def nodes(draw: st.DrawFn) -> Node:
             same = style if draw(st.integers(0, 2)) else draw(st.sampled_from((1, 2, 3)))
             files[f"/etc/containerd/conf.d/{name}"] = draw(_file(main=draw(st.integers(0, 9)) == 0, style=same))
     if draw(st.booleans()):
-        files["/etc/containerd/base.json"] = draw(st.sampled_from((b"{}", b'{"ociVersion": "1.0.2"}', b"[]", b"{")))
+        files["/etc/containerd/base.json"] = draw(st.sampled_from(_SPECS))
     return Node(files, MAIN if draw(st.integers(0, 6)) == 0 else None)

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -19,7 +20,7 @@ from pytest_gpuready.containerd.releases import ALIASES
 from pytest_gpuready.containerd.toml import Dialect, TomlError, loads
 from pytest_gpuready.containerd_api import grpcwire, hpack
 from pytest_gpuready.containerd_api.answers import parse_answer
-from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.model import Denied, Settings, Undetermined
 from pytest_gpuready.node import facts, script, snapshot
 from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.node.gather import gather
@@ -27,7 +28,10 @@ from pytest_gpuready.node.hosts import SpecError, parse_all
 from pytest_gpuready.node.redact import redact_bytes
 from pytest_gpuready.node.snapshot import SnapshotError, shipped
 from pytest_gpuready.node.transport import Reply, complaint
+from pytest_gpuready.report import json as as_json
+from pytest_gpuready.report import readback
 from pytest_gpuready.report import text as words
+from pytest_gpuready.report.model import Run
 from pytest_gpuready.views import driver_probe, kubelet_files, nvsmi, toolkit_probe
 from pytest_gpuready.views.nvsmi import Garbled
 from tests.fuzz import whole
@@ -148,6 +152,21 @@ def _snapshot(data: bytes) -> None:
     found, _ = snapshot.loads(data.decode("utf-8", "replace"), "a snapshot")
     again, _ = snapshot.loads(snapshot.dumps(found, {}), "again")
     assert len(again) == len(found)
+
+
+def _reports(data: bytes) -> None:
+    """A JSON report read back says the same as JSON again, and is ready for nothing but what was looked at."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for entry in readback.entries(document) if isinstance(document, dict) else ():
+        node = readback.node(entry, Settings())
+        passed = [found for found in node.findings.values() if found.status == "pass" and found.check.family != "node"]
+        assert node.verdict != "ready" or passed
+        (written,) = json.loads(as_json.dumps(Run((node,), "", 0.0, "")))["nodes"]
+        again = readback.node(written, Settings())
+        assert as_json.render(Run((again,), "", 0.0, ""))["nodes"] == [written]
 
 
 def _hosts(data: bytes) -> None:
@@ -341,6 +360,9 @@ def targets() -> tuple[Target, ...]:
     ]
     snapshots = [path.read_bytes() for path in shipped().values()]
     snapshot_words = [b'"text"', b'"base64"', b'"kind"', b'"state"', b'"rc"', b"[", b"{", b'"gpuready_snapshot": 1']
+    sample = Path(__file__).parents[2] / "reports" / "sample.json"
+    reports = [json.dumps(json.loads(sample.read_bytes())).encode()]
+    report_words = [b'"ready"', b'"fail"', b'"roots": []', b'"checks": []', b"null", b"NaN", b"[", b"{", b"1e999"]
     hosts = [b"ssh://u:pw%2C@h[1-3]:22?timeout=3,local://", b"kubectl://p?namespace=n&container=c", b"chroot:///a%20b"]
     hosts += [
         b"snapshot://a[b].json",
@@ -374,6 +396,7 @@ def targets() -> tuple[Target, ...]:
         Target("gather", _spoken(), _gather, (), frame_words),
         Target("redaction", [*secrets, *configs, *snapshots[:1]], _redaction, (), secret_words),
         Target("cleaning and layout", [*secrets, "gpu[1-3] \u202e é 漢字".encode()], _cleaning),
+        Target("JSON reports", reports, _reports, (readback.ReportError,), report_words),
         Target("snapshot", snapshots, _snapshot, (SnapshotError,), snapshot_words),
         Target(
             "hosts", hosts, _hosts, (SpecError,), [b"ssh://", b"[1-9]", b"@", b"%2F", b"?sudo=true", b"snapshot://"]

@@ -9,10 +9,9 @@ if command -v apt-get >/dev/null; then
 else
     dnf install -y nvidia-container-toolkit
 fi
-# The real programs, where GPUREADY_LAB_TOOLKIT gave some. They read the CDI spec; NVML's stand-in is too small for more.
+# The real programs, where GPUREADY_LAB_TOOLKIT gave some.
 if [ -d /usr/share/gpuready-lab/real ]; then
     install -m 755 /usr/share/gpuready-lab/real/* /usr/bin/
-    nvidia-ctk config --in-place --set nvidia-container-runtime.mode=cdi
 fi
 
 # Debian's file names no runtime; nvidia-ctk copies from what is there.

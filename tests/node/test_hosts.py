@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from typing import TYPE_CHECKING
 
 import pytest
+from ClusterShell.NodeSet import NodeSet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_gpuready.node import hosts
 from pytest_gpuready.node.hosts import SET_LIMIT, NodeSpec, SpecError, expand, parse, parse_all, split
+from pytest_gpuready.report.text import node_set
+from tests.support.sshd import descendants
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class TestSplit:
@@ -65,6 +74,146 @@ class TestExpand:
     def test_what_is_no_set_is_one_sentence(self, text: str, words: str) -> None:
         with pytest.raises(SpecError, match=words):
             expand(text)
+
+
+GROUPS = """[Main]
+default: cluster
+autodir: $CFGDIR/groups.d
+[slurm]
+map: case $GROUP in idle) echo "gpu[01-03]" ;; esac
+list: echo idle down
+[hang]
+map: sleep 300
+[bad]
+map: echo oops >&2; exit 3
+"""
+
+NODES = """cluster:
+  gpus: 'gpu[01-05]'
+  broken: 'gpu[03,05]'
+  none: ''
+  one: '@two'
+  two: '@one'
+  racks/1: 'r1n[1-2]'
+  rack1: 'r1n[1-2]'
+  rack2: 'r2n[1-2]'
+  all: 'gpu[01-05],login'
+"""
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A groups.conf, as ClusterShell finds it; nothing is remembered of another."""
+    (tmp_path / "groups.d").mkdir()
+    (tmp_path / "groups.conf").write_text(GROUPS)
+    (tmp_path / "groups.d" / "cluster.yaml").write_text(NODES)
+    monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
+    monkeypatch.setattr(hosts, "_KNOWN", {})
+    return tmp_path
+
+
+class TestSets:
+    @pytest.mark.parametrize(
+        ("text", "all_of_them"),
+        [
+            ("ssh://root@gpu[1-4]!gpu[2-3]:22", ["ssh://root@gpu1:22", "ssh://root@gpu4:22"]),
+            ("ssh://gpu[1-4]&gpu[3-9]?timeout=3", ["ssh://gpu3?timeout=3", "ssh://gpu4?timeout=3"]),
+            ("ssh://gpu[1-2]^gpu[2-3]", ["ssh://gpu1", "ssh://gpu3"]),
+            ("ssh://gpu[1-9]!gpu[1-7]!gpu8", ["ssh://gpu9"]),
+            ("ssh://gpu[01-02]!gpu1", ["ssh://gpu01", "ssh://gpu02"]),
+            ("paramiko://a[1-2]!a1", ["paramiko://a2"]),
+            # A password's own.
+            ("ssh://u:p!w&^*@h", ["ssh://u:p!w&^*@h"]),
+            ("ssh://u:p@@gpus", ["ssh://u:p@@gpus"]),
+            ("ssh://me@realm@h", ["ssh://me@realm@h"]),
+            ("docker://a[1-2]", ["docker://a1", "docker://a2"]),
+        ],
+    )
+    def test_sets_of_sets_need_no_clustershell(
+        self, text: str, all_of_them: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pytest_gpuready.node.fleet.find_spec", lambda _: None)
+        assert expand(text) == all_of_them
+
+    @pytest.mark.parametrize(
+        ("text", "nodes"),
+        [
+            ("ssh://@gpus", "gpu[01-05]"),
+            ("ssh://root@@gpus!@broken", "gpu[01-02,04]"),
+            ("ssh://me@realm@@gpus&gpu[01-02]", "gpu[01-02]"),
+            ("ssh://gpu[04-06]&@gpus", "gpu[04-05]"),
+            ("ssh://@rack[1-2]", "r[1-2]n[1-2]"),
+            ("ssh://@racks/1", "r1n[1-2]"),
+            ("ssh://@slurm:idle", "gpu[01-03]"),
+            ("ssh://root@@slurm:idle:2222", "gpu[01-03]"),
+            ("ssh://@gpus!@none", "gpu[01-05]"),
+            ("ssh://@*", "gpu[01-05],login"),
+            ("ssh://log*", "login"),
+        ],
+    )
+    def test_groups_mean_what_clush_takes_them_for(self, groups: Path, text: str, nodes: str) -> None:
+        assert groups.is_dir()
+        expected = [node.host for node in parse_all([",".join(f"ssh://{part}" for part in split(nodes))])]
+        found = parse_all([text])
+        assert sorted(node.host for node in found) == sorted(expected)
+        assert {node.port for node in found} == {2222 if ":2222" in text else None}
+        # What a report calls them together is a spec again.
+        labels = node_set(node.label for node in found)
+        assert sorted(node.label for node in parse_all([labels])) == sorted(node.label for node in found)
+
+    def test_our_sets_are_those_of_clustershell(self) -> None:
+        """Steps, leading zeros, several brackets."""
+        for text in ("gpu[001-012]", "n[1-10/3]", "r[1-2]n[08-11]x", "a[1,3-5,007]"):
+            ours = [single.removeprefix("ssh://") for single in expand(f"ssh://{text}")]
+            assert set(ours) == set(NodeSet(text))
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("ssh://@nosuch", "the group @nosuch is not known to ClusterShell, or names no node"),
+            ("ssh://gpu1!@nosuch", "the group @nosuch is not known"),
+            ("ssh://@none", "names no node"),
+            ("ssh://gpu1!gpu1", "names no node"),
+            ("ssh://@nosource:x", "there is no group source 'nosource'"),
+            ("ssh://@bad:x", r"ClusterShell: .*exit 3"),
+            ("ssh://@one", "holds itself"),
+            ("ssh://nosuch*", r"nosuch\* is not known"),
+            ("ssh://@@gpus", "'@@gpus' is no set and no group"),
+            ("ssh://gpu1!", "lacks a set"),
+            ("ssh://!gpu1", "lacks a set"),
+            ("ssh://gpu[1-2]&&gpu1", "lacks a set"),
+            ("ssh://gpu[a-b]!gpu1", "no number or range"),
+            (f"ssh://gpu[1-{SET_LIMIT + 1}]!gpu1", "more than"),
+            ("ssh://gpu[1-2]!gpu1:x", "'gpu1:x' is no set of names; a port follows the last one"),
+            ("ssh://gpu1:22!gpu2", "'gpu1:22' is no set of names"),
+            ("ssh://[::1]!gpu2", "is no set of names"),
+        ],
+    )
+    def test_what_is_no_set_is_one_sentence(self, groups: Path, text: str, words: str) -> None:
+        assert groups.is_dir()
+        with pytest.raises(SpecError, match=words) as caught:
+            parse_all([text])
+        assert "\n" not in str(caught.value)
+
+    def test_a_command_of_groups_conf_that_hangs_is_ended(self, groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With all that it started."""
+        assert groups.is_dir()
+        monkeypatch.setattr("pytest_gpuready.node.fleet.RESOLVE", 2.0)
+        before = set(descendants(os.getpid()))
+        with pytest.raises(SpecError, match=r"no answer within 2 s; a command of groups\.conf hangs"):
+            expand("ssh://@hang:x")
+        assert set(descendants(os.getpid())) <= before
+
+    def test_a_group_is_asked_for_once(self, groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert groups.is_dir()
+        first = expand("ssh://@gpus")
+        monkeypatch.setattr("pytest_gpuready.node.fleet.resolve", lambda **_: pytest.fail("asked again"))
+        assert expand("ssh://@gpus") == first
+
+    def test_a_group_that_names_too_many_is_refused(self, groups: Path) -> None:
+        (groups / "groups.d" / "big.yaml").write_text(f"big:\n  x: 'n[1-{SET_LIMIT + 1}]'\n")
+        with pytest.raises(SpecError, match=f"more than {SET_LIMIT} nodes"):
+            expand("ssh://@big:x")
 
 
 class TestParse:

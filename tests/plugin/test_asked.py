@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuready.asked import command, hidden
+from pytest_gpuready.asked import command
+from pytest_gpuready.inputs import hidden
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Nodes, Pytest
@@ -179,6 +180,9 @@ def test_the_command_line_is_shown_without_passwords() -> None:
     args = ["--gpuready", "--hosts=ssh://root:a:b@n1,ssh://n2,ssh://u:c@n3", "-k", "a b"]
     assert command(args) == "pytest --gpuready '--hosts=ssh://root:***@n1,ssh://n2,ssh://u:***@n3' -k 'a b'"
     assert hidden("ssh://[::1]:22 user@host") == "ssh://[::1]:22 user@host"
+    groups = "ssh://@slurm:idle!@broken,ssh://root@@slurm:idle:22&@a:b!@c"
+    assert hidden(groups) == groups
+    assert hidden("ssh://me@corp:secret!@host,ssh://u:@@secret:x!@h") == "ssh://me@corp:***@host,ssh://u:***@h"
 
 
 @pytest.mark.parametrize(

@@ -162,26 +162,6 @@ def test_the_command_line_is_in_the_run(run: Pytest, monkeypatch: pytest.MonkeyP
     assert seen[0].command.endswith(f"--gpuready --hosts {run.spec} --gpuready-json {run.json} -k 'a or b'")
 
 
-def test_on_a_terminal_progress_is_shown_as_it_goes(run: Pytest, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in only says that it is a terminal, and only where the plugin asks."""
-    from pytest_gpuready.suite import SuitePlugin  # noqa: PLC0415
-
-    progress = SuitePlugin._progress
-
-    def on_a_terminal(self: SuitePlugin) -> object:
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        reporter.isatty = True
-        done = progress(self)
-        reporter.isatty = False
-        return done
-
-    monkeypatch.setattr(SuitePlugin, "_progress", on_a_terminal)
-    out = run.suite(hosts=f"{nodes.bare},{nodes.silent}").out
-    assert "gpuready: 1 of 2 nodes done" in out.replace("\r", "\n")
-    assert "gpuready: 2 of 2 nodes done" in out.replace("\r", "\n")
-    assert "asking 2 nodes" not in out
-
-
 # ---------------------------------------------------------------------------------------------------- errors of ours
 
 
@@ -204,7 +184,7 @@ def sentence(result: Result) -> None:
     [
         "pytest_gpuready.runner.Runner.run",
         "pytest_gpuready.runner.Runner.result",
-        "pytest_gpuready.shown.shown",
+        "pytest_gpuready.suite.shown",
         "pytest_gpuready.report.json.dumps",
         "pytest_gpuready.report.terminal.lines",
         "pytest_gpuready.own_checks.add",

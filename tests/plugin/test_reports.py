@@ -6,6 +6,7 @@ import html
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -246,7 +247,7 @@ def test_a_run_that_never_came_to_a_verdict_leaves_the_frame_alone(pytestconfig:
         option = Option()
 
     del pytestconfig
-    frame = Frame(Config(), lambda: None, lambda _: None)  # type: ignore[arg-type]
+    frame = Frame(Config(), lambda: None, Counter, lambda _: None)  # type: ignore[arg-type]
     prefix: list[str] = []
     frame.pytest_html_results_summary(prefix)
     assert prefix == []

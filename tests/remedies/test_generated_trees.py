@@ -63,15 +63,24 @@ def others(config: dict[str, Any]) -> Any:
     return {key: value for key, value in plain(config).items() if key not in PLACES}
 
 
+def binaries(options: dict[str, Any]) -> set[Any]:
+    """What the releases take for BinaryName: 1.x the exact spelling, 2.x the last one."""
+    spelt = sorted(key for key in options if key.lower() == "binaryname")
+    return {options.get("BinaryName"), options[spelt[-1]] if spelt else None}
+
+
 def confirmed(version: str, node: Node, files: dict[str, bytes], *, how: str) -> None:
     """The daemon serves the handler from the files as they are now, and nothing else otherwise than before."""
     if how == "told":
         return
     after = referee.ask(version, files, explicit=node.explicit)
     assert after.cri_state == "serving", (node, files, after)
-    options = after.config["containerd"]["runtimes"]["nvidia"]["options"]
-    spelt = sorted(key for key in options if key.lower() == "binaryname")
-    assert RUNTIME in (options.get("BinaryName"), options.get(spelt[-1]) if spelt else ""), (node, files)
+    # Whatever its name: a drop-in that is imported again may have had one of its own.
+    handlers = after.config["containerd"]["runtimes"].values()
+    assert RUNTIME in {binary for handler in handlers for binary in binaries(handler.get("options") or {})}, (
+        node,
+        files,
+    )
     before = referee.ask(version, node.files, explicit=node.explicit)
     if before.cri_state == "serving":
         assert others(after.config) == others(before.config), (node, files)

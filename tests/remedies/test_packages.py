@@ -168,6 +168,34 @@ def test_a_part_of_the_family_means_that_a_repository_is_there() -> None:
     assert toolkit(node).commands == ("sudo apt-get install -y nvidia-container-toolkit",)
 
 
+def dpkg(node: SimNode, *lines: str) -> SimNode:
+    text = "".join(f"pkg|deb|{line}\n" for line in lines)
+    return node.answer(("packages of the toolkit",), f"manager deb\n{text}")
+
+
+def test_a_package_whose_installation_broke_off_is_installed_anew() -> None:
+    node = dpkg(debian(SimNode()), "nvidia-container-toolkit-base|1.18.2-1|half-installed|NVIDIA|install")
+    remedy: Remedy = Remedies(views(node)).packages.program("nvidia-container-runtime")
+    assert remedy.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base",)
+
+
+def test_a_part_that_was_removed_by_force_is_asked_for_by_its_name() -> None:
+    """nvidia-container-toolkit is already the newest version, says apt."""
+    node = dpkg(debian(SimNode()), "nvidia-container-toolkit|1.18.2-1|installed|NVIDIA|hold")
+    remedy: Remedy = Remedies(views(node)).packages.program("nvidia-container-runtime")
+    command = "sudo apt-get install -y --allow-change-held-packages nvidia-container-toolkit-base"
+    assert remedy.commands == (command,)
+
+
+def test_packages_on_hold_are_installed_all_the_same_and_it_is_said() -> None:
+    base, other = "nvidia-container-toolkit-base", "libnvidia-container1|1.18.2-1|installed|NVIDIA|install"
+    remedy = toolkit(dpkg(debian(SimNode()), f"{base}||not-installed||hold", other))
+    assert remedy.commands == ("sudo apt-get install -y --allow-change-held-packages nvidia-container-toolkit",)
+    assert f"{base}: on hold" in remedy.summary
+    plain = toolkit(dpkg(debian(SimNode()), other))
+    assert "hold" not in plain.summary + plain.commands[0]
+
+
 def test_upgrades_name_the_packages_that_are_there() -> None:
     found = Remedies(views(debian(SimNode()))).packages.upgrade("a", "b c")
     assert found.commands == ("sudo apt-get update && sudo apt-get install -y --only-upgrade a 'b c'",)

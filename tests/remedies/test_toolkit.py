@@ -33,6 +33,30 @@ def test_the_command_does_what_the_diff_says(tmp_path: Path) -> None:
     assert '+mode = "auto"' in remedy.edits[0].diff
 
 
+def test_a_program_that_is_named_elsewhere_is_named_where_it_lies() -> None:
+    """No package brings it to that place."""
+    node, where = toolkit(debian(SimNode())), Where(CONFIG, 41)
+    node = config(node, '[nvidia-ctk]\npath = "nvidia-ctk"', '[nvidia-ctk]\npath = "/opt/nvidia-ctk"')
+    key, named = ("nvidia-ctk", "path"), "/opt/nvidia-ctk"
+    set_it = (f"sudo sed -i '41s|=.*|= \"nvidia-ctk\"|' {CONFIG}",)
+    found: Remedy = Remedies(views(node)).toolkit.program(where, key, named, "nvidia-ctk")
+    assert found.commands == set_it
+    again: Remedy = Remedies(views(node.remove("/usr/bin/nvidia-ctk"))).toolkit.program(where, key, named, "nvidia-ctk")
+    assert again.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base", *set_it)
+    for usual in ("nvidia-ctk", "/usr/bin/nvidia-ctk"):
+        brought: Remedy = Remedies(views(node)).toolkit.program(where, key, usual, "nvidia-ctk")
+        assert brought.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base",)
+
+
+def test_the_hook_needs_a_path_of_nvidia_container_cli() -> None:
+    line = '#path = "/usr/bin/nvidia-container-cli"'
+    node = config(toolkit(debian(SimNode())), line, 'path = "/opt/nvidia-container-cli"')
+    where, key = Where(CONFIG, 14), ("nvidia-container-cli", "path")
+    for made in (node, node.remove("/usr/bin/nvidia-container-cli")):
+        found: Remedy = Remedies(views(made)).toolkit.program(where, key, "/opt/nvidia-container-cli", key[0])
+        assert found.commands[-1] == f"sudo sed -i '14s|=.*|= \"/usr/bin/nvidia-container-cli\"|' {CONFIG}"
+
+
 def test_what_one_line_does_not_mend_is_said_in_words() -> None:
     node = config(toolkit(debian(SimNode())), 'runtimes = ["runc", "crun"]', 'runtimes = [\n  "docker-runc",\n]')
     assert setting(node, 22, ("nvidia-container-runtime", "runtimes"), '["runc"]').commands == ()

@@ -101,3 +101,17 @@ def test_a_docstring_without_a_summary_has_none() -> None:
 def test_everything_but_reachable_needs_it_and_the_list_does_not_repeat_that() -> None:
     for check in catalogue().values():
         assert REACHABLE not in pages.own_needs(check)
+
+
+@pytest.mark.parametrize("node", ["", "[ssh://n1]", "[ssh://[::1]]"])
+def test_an_items_id_is_as_good_as_a_checks(node: str) -> None:
+    """As pytest prints it; where an item is a family, its checks are named."""
+    page = pages.explain("containerd.restarted")
+    assert pages.explain(f"gpuready/containerd.py::restarted{node}") == page
+    assert pages.explain(f"../gpuready/containerd.py::restarted{node}") == page
+    assert pages.explain(f"gpuready/driver.py::device_nodes{node}") == pages.explain("driver.device-nodes")
+    family = pages.explain(f"gpuready/containerd.py::checks{node}")
+    assert [line.strip() for line in family.splitlines() if line.startswith("  cdi.")] == []
+    for check in catalogue().values():
+        assert (f"\n  {check.id}" in family) is (check.family == "containerd")
+    assert pages.explain("gpuready/containerd.py") == family

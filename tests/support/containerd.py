@@ -114,6 +114,8 @@ def programs(node: SimNode, release: str) -> SimNode:
     for name in ("containerd", "ctr", "runc", "nvidia-container-runtime", "nvidia-container-cli", "sudo", "curl"):
         node.program(f"/usr/bin/{name}")
     node.put("/proc/self/mounts", "/dev/vda1 / ext4 rw,relatime 0 0\n")
+    shim = "shim /usr/bin/containerd-shim-runc-v2\nrunc /usr/bin/runc\n> runc version 1.3.6\nrc 0\n"
+    node.answer(("runc and its shim",), shim)
     package = "github.com/containerd/containerd" + ("" if release.startswith("1.") else "/v2")
     node.answer(("containerd", "--version"), f"containerd {package} v{release} 0123abc\n")
     return node.answer(("ctr", "--version"), f"ctr {package} v{release}\n")

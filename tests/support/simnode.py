@@ -62,6 +62,9 @@ class Proc:
     deleted: bool = False
     uid: int = 0
     mntns: str = "mnt:[4026531832]"
+    #: NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME of its environment.
+    toolkit_config: str = ""
+    config_home: str = ""
 
 
 @dataclass
@@ -309,6 +312,8 @@ class SimNode:
                         f"stat {proc.pid} ({proc.comm}) S {' '.join(['0'] * 18)} {ticks} 0",
                         *[f"arg {arg}" for arg in proc.args],
                         f"path {proc.path}",
+                        *([f"toolkit {proc.toolkit_config}"] if proc.toolkit_config else []),
+                        *([f"xdg {proc.config_home}"] if proc.config_home else []),
                     ]
                 )
             )

@@ -157,8 +157,6 @@ def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
 
     `within` is a program that runs it, such as unshare.
     """
-    program = sshd_program()
-    assert program is not None
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     for name in ("host", "id"):
@@ -186,9 +184,12 @@ def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
         "PermitRootLogin yes",
         "PrintMotd no",
         "UseDNS no",
-        "MaxStartups 200",
+        # Of this word, unlike the others, the last line counts.
+        *([] if any(option.startswith("MaxStartups ") for option in options) else ["MaxStartups 200"]),
         "MaxSessions 100",
         "LogLevel VERBOSE",
+        # bash, as the first shell of a login, would read the ~/.bashrc of whoever runs the tests.
+        "SetEnv SHLVL=1",
         "AcceptEnv GPUREADY_SHELL GPUREADY_SETUP",
         f"ForceCommand {folder / 'login'}",
     ]
@@ -196,14 +197,23 @@ def start(folder: Path, *options: str, within: tuple[str, ...] = ()) -> Sshd:
     server.config.touch()
     server.add_alias(server.alias)
     server.log.touch()
+    again(server, within=within)
+    return server
+
+
+def again(server: Sshd, within: tuple[str, ...] = ()) -> None:
+    """Run a server that was made, or that was stopped; its log goes on."""
+    program = sshd_program()
+    assert program is not None
+    said = server.text().count("Server listening")
     server.process = subprocess.Popen(
-        [*within, program, "-D", "-f", str(folder / "sshd_config"), "-E", str(server.log)],
+        [*within, program, "-D", "-f", str(server.folder / "sshd_config"), "-E", str(server.log)],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
     for _ in range(100):
-        if "Server listening" in server.text():
-            return server
+        if server.text().count("Server listening") > said:
+            return
         if server.process.poll() is not None:
             break
         time.sleep(0.05)

@@ -139,6 +139,15 @@ FAULTS = (
         fast=True,
     ),
     Fault(
+        "cdi-hook-not-executable",
+        "The hook that the spec names lost its execute bit.",
+        "chmod 644 /usr/bin/nvidia-cdi-hook",
+        ("cdi.spec-current",),
+        routes=BOTH,
+        where=f"{SPEC}:/usr/bin/nvidia-cdi-hook",
+        generations=NEWEST,
+    ),
+    Fault(
         "toolkit-gone-after-the-spec",
         "The toolkit was removed; the spec still names its hook.",
         "cp $SPEC /root/spec; apt-get remove -y nvidia-container-toolkit-base; mkdir -p /var/run/cdi; cp /root/spec $SPEC",

@@ -9,6 +9,12 @@ DROPIN = "/etc/containerd/conf.d/99-nvidia.toml"
 #: What a cause does to the judged handler's settings, wherever they stand.
 BINARY = "sed -i 's|/usr/bin/nvidia-container-runtime|{}|' $DROPIN; restart"
 
+#: A drop-in of the service, and a restart under it.
+UNIT = (
+    "printf '[Service]\\n{}\\n' >/etc/systemd/system/containerd.service.d/60-hardening.conf; systemctl daemon-reload;"
+    " try_restart"
+)
+
 FAULTS = (
     Fault(
         "handler-never-configured",
@@ -72,6 +78,16 @@ FAULTS = (
         spares=("ctr-gpus",),
         where=f"{DROPIN}:/usr/sbin/runc",
         says="runs /usr/sbin/runc",
+    ),
+    Fault(
+        "handler-runs-nvidias-hook",
+        "The handler's BinaryName is NVIDIA's hook, whose name begins like the runtime's.",
+        "nvidia-ctk runtime configure --runtime=containerd"
+        " --nvidia-runtime-path=/usr/bin/nvidia-container-runtime-hook; restart",
+        ("containerd.handler",),
+        spares=("ctr-gpus",),
+        where=f"{DROPIN}:nvidia-container-runtime-hook",
+        generations=NEWEST,
     ),
     Fault(
         "handler-without-binary",
@@ -204,6 +220,47 @@ FAULTS = (
         ("containerd.running",),
         says="/run/containerd/containerd.sock",
         fast=True,
+    ),
+    Fault(
+        "unit-with-private-devices",
+        "PrivateDevices in the unit: containerd has a /dev of its own, and everything else on the node is right.",
+        UNIT.format("PrivateDevices=yes"),
+        ("driver.device-nodes",),
+        blocks=("driver.nvml-answers",),
+        says="not for containerd",
+        generations=("1.6", "2.x"),
+    ),
+    Fault(
+        "unit-with-a-read-only-system",
+        "ProtectSystem=strict: containerd cannot write what it must, and does not start.",
+        UNIT.format("ProtectSystem=strict"),
+        ("containerd.running",),
+        says="ProtectSystem=strict",
+        generations=NEWEST,
+    ),
+    Fault(
+        "unit-that-hides-the-configuration",
+        "TemporaryFileSystem=/etc/containerd: what is on disk is right, and a restart does not bring it.",
+        UNIT.format("TemporaryFileSystem=/etc/containerd"),
+        ("containerd.restarted",),
+        spares=("ctr-gpus",),
+        says="TemporaryFileSystem=/etc/containerd",
+        generations=NEWEST,
+    ),
+    Fault(
+        "unit-that-hides-the-runtime",
+        "InaccessiblePaths: the program is there and executable, and not for the daemon.",
+        UNIT.format("InaccessiblePaths=/usr/bin/nvidia-container-runtime"),
+        ("containerd.handler-binary",),
+        spares=("ctr-gpus",),
+        generations=NEWEST,
+    ),
+    Fault(
+        "shim-missing",
+        "containerd's shim is gone: no container starts, with a GPU or without.",
+        "rm /usr/bin/containerd-shim-runc-v2",
+        ("containerd.runc",),
+        says="containerd-shim-runc-v2 is not in",
     ),
     Fault(
         "ctr-missing",

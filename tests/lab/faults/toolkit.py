@@ -54,6 +54,33 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
+        "runtime-is-a-link-to-runc",
+        "Somebody linked runc under the runtime's name: containers start, without a GPU and without an error.",
+        "ln -sf $(readlink -f $(command -v runc)) /usr/bin/nvidia-container-runtime",
+        ("toolkit.runtime-works",),
+        spares=("ctr-gpus",),
+        where="/usr/bin/nvidia-container-runtime",
+        says="runc version",
+    ),
+    Fault(
+        "base-half-installed",
+        "dpkg was interrupted in the middle of the package.",
+        "rm /usr/bin/nvidia-container-runtime; sed -i '/^Package: nvidia-container-toolkit-base$/,/^$/"
+        " s/^Status: .*/Status: install reinstreq half-installed/' /var/lib/dpkg/status",
+        ("toolkit.installed",),
+        spares=("ctr-gpus",),
+        generations=NEWEST,
+    ),
+    Fault(
+        "base-removed-and-on-hold",
+        "The package is on hold, and was removed by force: apt does not change it unasked.",
+        "apt-mark hold nvidia-container-toolkit nvidia-container-toolkit-base;"
+        " dpkg --force-all -r nvidia-container-toolkit-base",
+        ("toolkit.installed",),
+        spares=("ctr-gpus",),
+        generations=NEWEST,
+    ),
+    Fault(
         "cli-missing",
         "nvidia-container-cli is gone; only ctr run --gpus up to 2.2 asks for it (catalogue row 14).",
         "rm /usr/bin/nvidia-container-cli",
@@ -236,6 +263,70 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
+        "config-by-the-daemons-environment",
+        "containerd's unit names another file for the toolkit, and the mistake is in that one.",
+        "sed 's/^mode = .*/mode = \"csv\"/' $TOOLKIT >/opt/nvidia.toml;"
+        " printf '[Service]\\nEnvironment=NVIDIA_CTK_CONFIG_FILE_PATH=/opt/nvidia.toml\\n'"
+        " >/etc/systemd/system/containerd.service.d/60-toolkit.conf; systemctl daemon-reload; restart",
+        ("toolkit.config-valid",),
+        spares=("ctr-gpus",),
+        where="/opt/nvidia.toml:mode =",
+        generations=NEWEST,
+    ),
+    Fault(
+        "config-runtime-starts-itself",
+        "The low-level runtime is NVIDIA's own: --version and containers do not end.",
+        "sed -i 's|^runtimes = .*|runtimes = [\"/usr/bin/nvidia-container-runtime\"]|' $TOOLKIT",
+        ("toolkit.config-valid",),
+        spares=("ctr-gpus",),
+        where=f"{TOOLKIT}:runtimes =",
+        says="starts itself",
+        shows=False,  # it would not end
+        generations=NEWEST,
+    ),
+    Fault(
+        "config-root-with-nothing-in-it",
+        "The GPU operator's driver root is named, its folder was left behind, and the driver is the node's own.",
+        "mkdir -p /run/nvidia/driver; toolkit_set nvidia-container-cli.root=/run/nvidia/driver",
+        ("toolkit.config-valid",),
+        spares=("ctr-gpus",),
+        where=f"{TOOLKIT}:root =",
+        generations=NEWEST,
+    ),
+    Fault(
+        "config-hook-elsewhere",
+        "The hook of legacy mode is named where no package puts it.",
+        "toolkit_set nvidia-container-runtime-hook.path=/opt/nvidia-container-runtime-hook",
+        ("toolkit.hook",),
+        before=LEGACY,
+        spares=("ctr-gpus",),
+        where=f"{TOOLKIT}:/opt/nvidia-container-runtime-hook",
+        shows=False,  # the runtime's stand-in looks for it by name
+        generations=NEWEST,
+    ),
+    Fault(
+        "config-cli-elsewhere",
+        "nvidia-container-cli is named where no package puts it.",
+        "toolkit_set nvidia-container-cli.path=/opt/nvidia-container-cli",
+        ("toolkit.container-cli",),
+        before=LEGACY,
+        spares=("ctr-gpus",),
+        where=f"{TOOLKIT}:/opt/nvidia-container-cli",
+        shows=False,  # likewise
+        generations=NEWEST,
+    ),
+    Fault(
+        "config-default-kind-of-nobody",
+        "Mode cdi asks for devices of a kind of which there is no spec.",
+        "toolkit_set nvidia-container-runtime.modes.cdi.default-kind=example.com/gpu",
+        ("toolkit.config-valid",),
+        before="toolkit_set nvidia-container-runtime.mode=cdi",
+        spares=("ctr-gpus",),
+        where=f"{TOOLKIT}:default-kind =",
+        shows=False,  # the runtime's stand-in knows one kind
+        generations=NEWEST,
+    ),
+    Fault(
         "mode-cdi-without-a-spec",
         "Mode cdi, and the spec went with the reboot (catalogue row 16).",
         "rm $SPEC",
@@ -272,6 +363,14 @@ FAULTS = (
         ("containerd.runc",),
         spares=("cri-handler",),
         says="runc is not in",
+        generations=NEWEST,
+    ),
+    Fault(
+        "runc-empty",
+        "The disk was full when runc was updated: the file is there, executable, and empty.",
+        ": >$(readlink -f $(command -v runc))",
+        ("containerd.runc",),
+        says="it says nothing",
         generations=NEWEST,
     ),
     Fault(

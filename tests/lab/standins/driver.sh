@@ -24,7 +24,7 @@ loaded() { [ -d "/sys/module/$(echo "$1" | tr - _)" ]; }
 
 install_files() {
     version=${1:-580.159.04}
-    rm -f "$libdir"/libnvidia-ml.so* "$libdir"/libcuda.so*
+    rm -f "$libdir"/libnvidia-ml.so* "$libdir"/libcuda.so* "$libdir"/libnvidia-lab.so*
     for lib in libnvidia-ml libcuda; do
         cp "$lab/driver-files/$lib.so" "$libdir/$lib.so.$version"
         ln -s "$lib.so.$version" "$libdir/$lib.so.1"
@@ -43,7 +43,7 @@ install_files() {
 }
 
 remove_files() {
-    rm -f "$libdir"/libnvidia-ml.so* "$libdir"/libcuda.so* /usr/bin/nvidia-smi /usr/bin/nvidia-modprobe
+    rm -f "$libdir"/libnvidia-ml.so* "$libdir"/libcuda.so* "$libdir"/libnvidia-lab.so* /usr/bin/nvidia-smi /usr/bin/nvidia-modprobe
     rm -f "$modules"/updates/dkms/nvidia*.ko
     ldconfig
     depmod
@@ -120,6 +120,9 @@ load() {
             echo "driver_version=$version"
             cat $lab/driver.txt
         } >$state/kernel
+        # NVIDIA's own generator mounts what is named like one of the driver's libraries: so the kernel's words come in.
+        # (ldconfig takes the link away while it leads nowhere.)
+        [ ! -d $lab/real ] || ln -sf $state/kernel "$libdir/libnvidia-lab.so.$version"
         proc_driver "$version"
         ;;
     nvidia-uvm | nvidia-modeset) echo live >"/sys/module/$(echo "$module" | tr - _)/initstate" ;;
@@ -151,7 +154,11 @@ proc_driver() {
         echo "NVRM version: NVIDIA UNIX Open Kernel Module for $(uname -m)  $1  Release Build  (builder@lab)"
         echo 'GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)'
     } >"$tree/version"
-    printf 'ModifyDeviceFiles: 1\nDeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 438\nNvLinkDisable: 0\n' >"$tree/params"
+    # With 1 NVIDIA's own hook mounts a changed copy in the container, whose /proc has no such file here.
+    modify=1
+    [ ! -d $lab/real ] || modify=0
+    printf 'ModifyDeviceFiles: %s\nDeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 438\nNvLinkDisable: 0\n' $modify \
+        >"$tree/params"
     printf 'DeviceFileMinor: 1\nDeviceFileMode: 256\nDeviceFileModify: 1\n' >"$tree/capabilities/mig/config"
     index=0
     while [ $index -lt "$(gpus)" ]; do

@@ -9,7 +9,7 @@ log() { # LEVEL TEXT
 }
 
 # Where the driver's files lie: / or, in the GPU operator's layout, its container's root.
-driver_root() { setting nvidia-container-cli root ""; }
+driver_root() { setting nvidia-container-cli root "" | sed 's#^/$##'; }
 inside() { echo "${1#"$(driver_root)"}"; } # a file of the driver's: its path in a container
 
 kernel_value() { sed -n "s/^$1=//p" $kernel; }

@@ -121,6 +121,14 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *out) {
     return SUCCESS;
 }
 int nvmlDeviceGetHandleByIndex(unsigned index, nvmlDevice_t *out) { return nvmlDeviceGetHandleByIndex_v2(index, out); }
+int nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out) {
+    if (!users) return UNINITIALIZED;
+    for (unsigned i = 0; i < count; i++) {
+        char text[96];
+        if (!gpu_value(&gpus[i], "uuid", text, sizeof text) && !strcmp(text, uuid)) return *out = &gpus[i], SUCCESS;
+    }
+    return 6; /* NVML_ERROR_NOT_FOUND */
+}
 int nvmlDeviceGetName(nvmlDevice_t gpu, char *out, unsigned size) { return gpu_value(gpu, "product_name", out, size); }
 int nvmlDeviceGetUUID(nvmlDevice_t gpu, char *out, unsigned size) { return gpu_value(gpu, "uuid", out, size); }
 int nvmlDeviceGetMinorNumber(nvmlDevice_t gpu, unsigned *out) { return *out = gpu->minor, SUCCESS; }
