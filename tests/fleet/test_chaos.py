@@ -178,7 +178,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, frozen: Path) -> Iterator[Be
     """The server has a list of processes of its own: what else runs on this machine comes and goes."""
     within = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     folder = tmp_path_factory.mktemp("chaos")
-    with serving(within=within) as server:
+    # And no profile of anybody's: what that says on standard error is no node's.
+    with serving(f"SetEnv HOME={tmp_path_factory.mktemp('home')}", within=within) as server:
         recordings = {kind: replay.record(make()) for kind, make in ANSWERING.items()}
         recordings[HUNG_SMI] = replay.record(ready(), really={"/usr/bin/nvidia-smi": str(frozen)})
         yield Bench(server, folder, recordings, run_alone(server, folder))
