@@ -272,11 +272,14 @@ class FamilyItem(SuiteItem):
 
 
 def order(items: Sequence[pytest.Item], nodes: Sequence[str]) -> list[pytest.Item]:
-    """The suite first, node after node, on each the checks in their order, whatever shuffled them; then the others."""
+    """The suite first, family after family, each node after node, whatever shuffled them; then the others.
+
+    pytest begins a line wherever the family changes: many nodes are a few lines of dots, and not six lines each.
+    """
     rank = {node: number for number, node in enumerate(nodes)}
     place = {check_id: number for number, check_id in enumerate(catalogue())}
     mine = [item for item in items if isinstance(item, SuiteItem)]
-    mine.sort(key=lambda item: (rank[item.node], place[item.checks[0].id]))
+    mine.sort(key=lambda item: (FAMILIES.index(item.family), rank[item.node], place[item.checks[0].id]))
     return [*mine, *(item for item in items if not isinstance(item, SuiteItem))]
 
 

@@ -102,7 +102,7 @@ class TestByFamily:
     def test_an_item_is_a_node_and_a_family_in_their_order(self, run: Pytest, spec: str) -> None:
         result = run.suite("-v", hosts=spec)
         ids = [line.split(" ", 1)[0] for line in shown(result)]
-        assert ids == [f"gpuready/{family}.py::checks[{node}]" for node in spec.split(",") for family in PASSIVE]
+        assert ids == [f"gpuready/{family}.py::checks[{node}]" for family in PASSIVE for node in spec.split(",")]
         assert "one item per node and family of checks" in result.out
 
     def test_it_shows_the_worst_and_the_reports_hold_every_check(

@@ -88,10 +88,17 @@ def test_a_folder_of_theirs_may_be_called_gpuready(run: Pytest) -> None:
 
 
 def test_nodes_come_in_the_order_asked_for(run: Pytest, nodes: Nodes) -> None:
-    """Node after node, whatever the collectors' order is."""
+    """Family after family, in each node after node: pytest begins a line wherever the family changes."""
     result = run.raw("--gpuready", "--hosts", f"{nodes.silent},{nodes.bare}", "-v", "-p", "no:randomly")
-    shown = [line.partition(" ")[0].partition("[")[2].rstrip("]") for line in result.lines("gpuready/")]
-    assert shown == [nodes.silent] * len(suite(live=False)) + [nodes.bare] * len(suite(live=False))
+    shown = [line.partition(" ")[0] for line in result.lines("gpuready/")]
+    checks = list(suite(live=False).values())
+    assert shown == [
+        f"gpuready/{family}.py::{check.name}[{node}]"
+        for family in dict.fromkeys(check.family for check in checks)
+        for node in (nodes.silent, nodes.bare)
+        for check in checks
+        if check.family == family
+    ]
 
 
 def test_labels_that_look_alike_get_numbers() -> None:
