@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.report.baseline import summary as changes_of
+from pytest_gpuready.report.files import configuration
+from pytest_gpuready.report.fleet import odd_ones
 from pytest_gpuready.report.text import FIELD, Line, Page, columns, counted, cut, folded_hard, listed, wrapped
 from pytest_gpuready.report.words import (
     WORDS,
@@ -51,6 +53,8 @@ _STYLES: dict[Verdict, Style] = {
 _CHANGES: dict[str, Style] = {"+": "good", "-": "bad"}
 #: Lines of evidence that are shown without -v.
 _BRIEF = 3
+#: Of fewer nodes none is odd.
+_MANY = 3
 
 
 def lines(run: Run, *, width: int = 80, verbosity: int = 0, own_failures: int = 0) -> list[Line]:
@@ -287,6 +291,7 @@ def _remedies(page: Page, heading: str, findings: list[Finding]) -> None:
 
 def _several(page: Page, run: Run) -> None:
     _table(page, run)
+    _odd(page, run)
     full = page.verbosity > 0
     groups = [[node] for node in run.nodes] if full else alike(run.nodes, fully=True)
     groups = [group for group in groups if group[0].verdict != "ready" or page.verbosity > 1]
@@ -302,6 +307,20 @@ def _several(page: Page, run: Run) -> None:
         page.heading("Warnings (advisory: they change no verdict)")
         for check_id, nodes in warnings.items():
             page.prose(f"{check_id}  {labels(nodes)}", first="  ", rest="    ")
+
+
+def _odd(page: Page, run: Run) -> None:
+    """Where most nodes agree and some do not: in the inventory, and with -v in configuration files too."""
+    if len(run.nodes) < _MANY:
+        return
+    files = configuration(run.nodes) if page.verbosity > 0 else {}
+    odd = [one for one in odd_ones(run.nodes, files) if one.most is not None]
+    if odd:
+        total = sum(node.reached for node in run.nodes)
+        page.blank()
+        page.heading("Odd ones (this changes no verdict)")
+        for one in odd:
+            page.prose(one_line(one.sentence(total), 400), first="  ", rest="    ")
 
 
 def _table(page: Page, run: Run) -> None:

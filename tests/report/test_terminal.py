@@ -18,6 +18,7 @@ from pytest_gpuready.routes import ROUTES, Required
 from tests.report.sample import (
     BOTH,
     HEREDOC,
+    INVENTORY,
     NO_CLI,
     NO_HANDLER,
     NO_MODULE,
@@ -482,6 +483,16 @@ Warnings (advisory: they change no verdict)
 gpuready: 17 nodes: 14 ready, 2 not ready, 1 unreachable
 """
     )
+
+
+def test_the_odd_ones_are_named_where_most_agree() -> None:
+    """Of two nodes none is odd."""
+    nodes = [report(f"ssh://n{number}") for number in range(1, 5)]
+    nodes[2] = report("ssh://n3", inventory={**INVENTORY, "driver": "570.86"})
+    shown = text(run(*nodes), width=100)
+    assert "Odd ones (this changes no verdict)\n  1 of 4: driver 570.86 (ssh://n3); all others 580.159.04\n" in shown
+    assert "Odd ones" not in text(run(*nodes[1:3]), width=100)
+    assert "Odd ones" not in text(run(*nodes[:2]), width=100)
 
 
 def test_several_nodes_quietly() -> None:
