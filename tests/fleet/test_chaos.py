@@ -86,7 +86,7 @@ BROKEN_OFF: dict[str, tuple[str, ...]] = {
     "killed": ("the answers broke off: the connection ended (exit status 255)",),
     "vanishes": ("the answers broke off: the connection ended (exit status 255): Timeout, server 127.0.0.1 not",),
     "raves": ("the answers broke off: the connection ended",),
-    "babbles": ("the answers broke off: more than 64 MiB of output",),
+    "babbles": ("the answers broke off: output without end, cut at ",),
 }
 #: The same, but all that is seen of it is that time passes.
 SILENT = ("hangs", "trickles")
@@ -97,7 +97,7 @@ UNREACHABLE: dict[str, tuple[str, ...]] = {
     "black hole": ("Connection timed out",),
     "host key changed": ("REMOTE HOST IDENTIFICATION HAS CHANGED!",),
     "a shell that never answers": ("no answer within the deadline (waiting for /home)",),
-    "a banner without end": ("yyyyyyyy",),
+    "a banner without end": ("output without end, cut at ",),
     "no shell": ("Router>",),
 }
 
@@ -106,7 +106,7 @@ REAL = ("this machine", "full disk")
 HUNG_SMI = "nvidia-smi hangs in the kernel"
 
 EVERY = (*ANSWERING, *BROKEN_OFF, *SILENT, *UNREACHABLE, *REAL, HUNG_SMI)
-#: What a fleet has once: 64 MiB come from each.
+#: What a fleet has once: 32 MB come from each.
 COSTLY = ("babbles", "a banner without end")
 #: What it has more of, what answers most.
 MORE = (*ANSWERING, *(kind for kind in EVERY if kind not in COSTLY))
