@@ -25,7 +25,7 @@ from pytest_gpuready.model import (
 )
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.routes import ROUTES, offer
-from pytest_gpuready.views.daemons import same_socket, why_silent
+from pytest_gpuready.views.daemons import why_silent
 from pytest_gpuready.views.platform import Platform as PlatformView
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _answers(live: ContainerdLive, daemon: Daemon, mend: Remedies) -> Outcome:
     """Whether a daemon that runs answers."""
     name, judged = f"pid {daemon.process.pid}", daemon is live.selected
     socket = live.socket if judged else daemon.socket
-    answer = live.answer if judged else live.answer_at(socket)
+    answer = live.answer_at(socket)
     if answer.state == "denied":
         raise Denied(socket)
     if answer.state == "answered":
@@ -289,12 +289,12 @@ def selected(containerd_live: ContainerdLive, mend: Remedies) -> Answer:
             expected="a containerd at the socket that is used",
             remedy=mend.containerd.select(),
         )
-        if mine or live.for_clients is None:
+        if live.for_clients is None:
             return outcome
         clients = passed(f"ctr and nerdctl talk to pid {live.for_clients.process.pid} at {live.for_clients.socket}")
         return {route: clients if route in CLIENT_ROUTES else outcome for route in ROUTES}
     how = "the one at the usual socket" if others else "the only one"
-    if asked and same_socket(asked, live.socket):
+    if asked:
         how = "named by --gpuready-containerd" if mine else "the kubelet's"
     rest = f"; also running: {also}" if others else ""
     return passed(f"{live.flavour.name}, pid {judged.process.pid} at {live.socket}: {how}{rest}")

@@ -58,7 +58,7 @@ class ToolkitRemedies:
             return Remedy(f"Put {path} aside: without a file there the built-in defaults hold.", (aside,))
         if problem.syntax and problem.where.line is not None:
             return self._without(problem.where.line, path, fact.data) or Remedy(words)
-        if problem.mend is None or problem.where.line is None or not problem.key:
+        if problem.mend is None or problem.where.line is None:
             return Remedy(words)
         old = fact.data.decode("utf-8", "replace").splitlines(keepends=True)
         number = problem.where.line

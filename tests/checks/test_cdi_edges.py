@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_gpuready.model import Where
 from tests.checks.test_cdi import STATIC, healthy, outcome
+from tests.checks.test_driver import unloaded
 from tests.support import driver
 from tests.support.cdi import LIBS, SPEC, device, devices, spec
 from tests.support.toolkit import one
@@ -167,6 +168,29 @@ def test_a_folder_is_no_hook_and_a_mount_may_be_one() -> None:
 def test_what_is_no_bind_mount_is_not_looked_for() -> None:
     mount = "    - hostPath: tmpfs\n      containerPath: /run/x\n      type: tmpfs\n"
     assert outcome(healthy().put(SPEC, spec() + mount), "spec-current").status == "pass"
+
+
+def test_the_package_of_a_hook_that_is_gone_is_brought_whatever_else_is() -> None:
+    command = "sudo apt-get install -y --reinstall nvidia-container-toolkit-base"
+    for node in (healthy(), healthy().remove(CUDA)):
+        found = outcome(node.remove("/usr/bin/nvidia-cdi-hook"), "spec-current").remedy
+        assert found is not None
+        assert found.commands == (command, *GENERATE)
+
+
+def test_a_spec_that_names_no_version_is_of_no_driver() -> None:
+    text = spec().replace(f".so.{driver.VERSION}", ".so.1").replace(f"--host-driver-version={driver.VERSION}", "x")
+    node = healthy().put(SPEC, text)
+    for path in [path for path in node.tree if path.endswith(f".so.{driver.VERSION}")]:
+        node.put(path.replace(driver.VERSION, "1"), b"x")
+    assert outcome(node, "spec-current").found == f"{SPEC}: every path is there"
+
+
+def test_what_a_module_that_is_not_loaded_does_not_make_is_its_own_affair() -> None:
+    node = unloaded(healthy())
+    assert outcome(node, "spec-current").status == "pass"
+    node.put(SPEC, spec().replace("/dev/nvidia0", "/dev/dri/card0"))
+    assert "/dev/dri/card0 is not there" in outcome(node, "spec-current").found
 
 
 def test_a_path_that_is_named_twice_is_told_once() -> None:

@@ -346,8 +346,11 @@ def test_a_unit_that_lets_containerd_not_start_is_named_and_mended() -> None:
     assert found.remedy.commands[-1] == RESTART
 
 
-def test_a_program_that_is_hidden_from_the_daemon_is_not_made_executable() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_program_that_is_hidden_from_the_daemon_is_not_made_executable(*, gone: bool) -> None:
     node = with_a_dev_of_its_own(private="no", sees=True).put("/proc/900/root/usr/bin/nvidia-container-runtime", "")
+    if gone:
+        node.remove("/proc/900/root/usr/bin/nvidia-container-runtime")
     node.answer(("systemctl show sandbox",), f"InaccessiblePaths={RUNTIME}\n")
     found = node.judge().findings["containerd.handler-binary"].outcome
     assert found.remedy is not None

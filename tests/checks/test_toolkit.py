@@ -423,6 +423,9 @@ class TestContainerCli:
         assert outcome.status == "fail"
         assert outcome.remedy is not None
         assert outcome.remedy.commands == ("sudo apt-get install -y --reinstall libnvidia-container-tools",)
+        assert outcome.remedy.summary == (
+            "libnvidia-container-tools should bring a nvidia-container-cli that works: install the package anew."
+        )
         assert one(legacy(healthy()), "toolkit.container-cli", "cri-handler").status == "pass"
         assert one(operators(mode="legacy"), "toolkit.container-cli", "cri-handler").status == "pass"
 

@@ -7,6 +7,14 @@ import re
 #: What a mutant's words match, and why nothing can notice it.
 EQUIVALENT: tuple[tuple[str, str], ...] = (
     (
+        r"containerd\.py:\d+ running: or: live\.for_clients is None dropped",
+        "where a daemon is judged, clients have one too: only its type says that there may be none",
+    ),
+    (
+        r"remedies/toolkit\.py:\d+ ToolkitRemedies\.setting: or: problem\.mend is None dropped",
+        "`= None` is no TOML, so `_sets` refuses it; only its type says that there may be no value",
+    ),
+    (
         r"judge\.py:\d+ Judge\._closure: if check_id not in seen → if True",
         "needs form no cycle (`ordered` refuses one): what is looked at twice is found twice",
     ),

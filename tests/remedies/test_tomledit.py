@@ -143,6 +143,7 @@ def test_what_was_made_of_a_file_is_made_once_for_a_fleet_unless_the_file_is_lon
     tomledit._set.cache_clear()
     for _ in range(2):
         text = f"{TEXT}{more}".encode()
-        assert next(settings(FILE, text, [*RUNTIMES, "runc"], "runtime_path", "/z")).new != text
+        [change] = settings(FILE, text, [*RUNTIMES, "runc"], "runtime_type", "/z")
+        assert change.new != text
     for cache in (tomledit._spelt, tomledit._set):
         assert (cache.cache_info().currsize, cache.cache_info().hits) == (kept, kept)
