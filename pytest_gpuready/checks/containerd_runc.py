@@ -77,7 +77,7 @@ def runc(
     )
     answers = {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
     nobody = plain.status == "fail" and all(answer is plain for answer in answers.values())
-    if nobody and not toolkit.elsewhere("runc") and toolkit.runtime_path and not _low_level(toolkit):
+    if nobody and toolkit.runtime_path and not _low_level(toolkit):
         raise Consequence("toolkit.low-level-runtime")  # the same, found by NVIDIA's runtime too
     return {route: answer for route, answer in answers.items() if answer is not None}
 

@@ -283,7 +283,7 @@ def _cgroups(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
             "no-cgroups = true",
             config.where(*keys),
             keys,
-            "true" if said is False else None,
+            "true",
         )
 
 

@@ -109,7 +109,7 @@ class PackageRemedies:
             if held:
                 install = install.replace("install -y", "install -y --allow-change-held-packages", 1)
             # A list of packages that is older than the repository does not know the package.
-            install = install if ready and self._has_family() else f"{self.sudo}apt-get update && {install}"
+            install = install if self._has_family() else f"{self.sudo}apt-get update && {install}"
         origin = "" if ready else " from NVIDIA's repository, which is set up first"
         summary = f"Install {' and '.join(names)}{origin}."
         if held:

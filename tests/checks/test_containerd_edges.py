@@ -122,6 +122,13 @@ def test_the_only_daemon_is_called_that() -> None:
     assert found == f"containerd, pid 900 at {SOCKET}: named by --gpuready-containerd"
 
 
+def test_the_socket_is_told_as_the_user_spelt_it() -> None:
+    node = healthy(SimNode())
+    says(node, loaded(node, "1.7.24"), "/var/run/containerd/containerd.sock")
+    found = outcome(node, "running", Settings(socket="unix:///var/run/containerd/containerd.sock"))
+    assert found.found.endswith("answers at /var/run/containerd/containerd.sock")
+
+
 def test_without_a_daemon_there_is_none_to_choose() -> None:
     assert outcome(stopped(healthy(SimNode())), "selected").status == "not-applicable"
 

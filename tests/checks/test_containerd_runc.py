@@ -6,10 +6,11 @@ import pytest
 
 from pytest_gpuready.model import Settings
 from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views.toolkit import CONFIG
 from tests.support.containerd import healthy, k3s, loaded, says
 from tests.support.nodes import ready
 from tests.support.simnode import SimNode
-from tests.support.toolkit import containerd, debian, one, record, toolkit
+from tests.support.toolkit import ask, config, containerd, debian, one, packages, record, toolkit
 from tests.support.toolkit import says as toolkit_says
 
 
@@ -43,6 +44,35 @@ def test_without_the_toolkit_it_is_a_root_of_its_own() -> None:
     assert outcome.remedy is not None
     assert outcome.remedy.commands == ("sudo apt-get update && sudo apt-get install -y runc",)
     assert without_toolkit().judge().findings["toolkit.low-level-runtime"].blocked_by == ("containerd.runc",)
+
+
+def test_only_absolute_folders_of_the_daemons_path_are_searched() -> None:
+    made = node(path="bin:/usr/sbin:/usr/bin").remove("/usr/bin/runc")
+    packages(made, "runc 1.1.5-1", owners={})
+    config(made, 'runtimes = ["runc", "crun"]', 'runtimes = ["/opt/youki"]').program("/opt/youki")
+    outcome = one(made, "containerd.runc", "ctr-gpus")
+    assert outcome.found == "runc is not in /usr/sbin, /usr/bin"
+    shown = [(item.source, item.text) for item in outcome.evidence]
+    assert shown == [("PATH of the daemon", "bin:/usr/sbin:/usr/bin")]
+
+
+def test_what_nvidias_runtime_lacks_does_not_matter_where_containerd_finds_runc() -> None:
+    made = node(path="/opt/x:/usr/bin").remove("/usr/bin/runc").program("/opt/x/runc")
+    config(made, 'runtimes = ["runc", "crun"]', 'runtimes = ["crun"]')
+    assert one(made, "containerd.runc", "ctr-gpus").found == "/opt/x/runc"
+
+
+def test_where_it_is_not_known_what_nvidias_runtime_finds_it_is_a_root_of_its_own() -> None:
+    made = toolkit(debian(healthy(SimNode()))).remove("/usr/bin/runc").deny(CONFIG)
+    assert made.judge().findings["containerd.runc"].status == "fail"
+
+
+def test_one_that_lies_elsewhere_is_for_nvidias_runtime_to_be_told() -> None:
+    made = node(path="/usr/sbin:/usr/bin").remove("/usr/bin/runc").program("/opt/bin/runc")
+    answer = ask(made, "containerd.runc")
+    assert isinstance(answer, dict)
+    assert answer["ctr-gpus"].status == "fail"
+    assert "cri-handler" not in answer
 
 
 def test_a_package_that_lost_its_file_is_installed_anew() -> None:
@@ -158,3 +188,12 @@ def test_pods_with_cdi_need_what_the_default_handler_starts() -> None:
     made = says(made, loaded(made, "1.7.24")).remove("/usr/bin/runc")
     per_route = made.judge().findings["containerd.runc"].per_route
     assert (per_route["cri-cdi"], per_route["ctr-gpus"]) == ("pass", "fail")
+
+
+def test_pods_with_cdi_need_runc_where_the_default_handler_is_nvidias() -> None:
+    made = healthy(SimNode())
+    text = made.tree["/etc/containerd/config.toml"].data.decode()
+    kind = "runtimes.runc.options]\n"
+    named = '  BinaryName = "/usr/bin/nvidia-container-runtime"\n'
+    made.put("/etc/containerd/config.toml", text.replace(kind, kind + named)).remove("/usr/bin/runc")
+    assert says(made, loaded(made, "1.7.24")).judge().findings["containerd.runc"].per_route.get("cri-cdi") != "pass"

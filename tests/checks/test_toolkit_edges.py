@@ -133,6 +133,8 @@ def test_several_faults_are_all_told_the_first_is_mended_and_the_rest_is_evidenc
     assert found.where == Where(CONFIG, 11)
     assert evidence(found) == [(f"{CONFIG}:22", "runtimes = []")]
     assert found.expected == ('a path that begins with @, such as "@/sbin/ldconfig"; at least one low-level runtime')
+    # What no program can read at all is told alone.
+    assert evidence(one(config(node, 'mode = "auto"', 'mode = "bogus"'), "toolkit.config-valid")) == []
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,11 @@ def test_an_unprivileged_container_without_the_key_is_a_persons_to_mend() -> Non
     assert found.remedy.summary
     said = config(node, "#no-cgroups = false", "no-cgroups = false")
     assert "s|=.*|= true|" in commands(one(said, "toolkit.config-valid"))[0]
+
+
+def test_capabilities_that_are_not_named_are_the_default_ones() -> None:
+    line = 'supported-driver-capabilities = "compat32,compute,display,graphics,ngx,utility,video"'
+    assert one(config(legacy(healthy()), line, ""), "toolkit.config-valid").status == "pass"
 
 
 def test_all_capabilities_and_spaces_among_them_are_sound() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuready.remedies import Remedies
+from pytest_gpuready.remedies.packages import PackageRemedies
 from tests.support.simnode import Proc, SimNode
 from tests.support.toolkit import NVIDIA_REPO, debian, fedora, packages, repositories, views
 
@@ -211,6 +212,50 @@ def test_packages_on_hold_are_installed_all_the_same_and_it_is_said() -> None:
 def test_upgrades_name_the_packages_that_are_there() -> None:
     found = Remedies(views(debian(SimNode()))).packages.upgrade("a", "b c")
     assert found.commands == ("sudo apt-get update && sudo apt-get install -y --only-upgrade a 'b c'",)
+
+
+def mended(node: SimNode) -> PackageRemedies:
+    found: PackageRemedies = Remedies(views(node)).packages
+    return found
+
+
+def test_what_each_manager_types_to_upgrade_and_who_does_it_where_nobody_installs_packages() -> None:
+    assert mended(fedora(SimNode())).upgrade("a").commands == ("sudo dnf upgrade -y a",)
+    assert mended(fedora(SimNode())).upgrade("a", "b").summary == "Bring a, b up to date."
+    assert "update the channel" in mended(system("nixos")).upgrade("a").summary
+    nobody = mended(SimNode()).upgrade("a", "b")
+    assert (nobody.summary, nobody.commands) == ("Bring a and b up to date by the means that built the node.", ())
+
+
+def test_where_nothing_is_reinstalled_who_built_the_node_puts_a_file_back() -> None:
+    found = mended(system("fedora", "rpm-ostree", "dnf").put("/run/ostree-booted")).again("runc")
+    assert (
+        found.summary == "runc is installed and a file of it is gone: install it anew by the means that built the node."
+    )
+    assert found.commands == ()
+
+
+def test_a_package_of_the_distribution_needs_new_lists_with_apt_alone() -> None:
+    assert mended(fedora(SimNode())).other("runc").commands == ("sudo dnf install -y runc",)
+    assert mended(debian(SimNode())).other("runc").commands == ("sudo apt-get update && sudo apt-get install -y runc",)
+
+
+def test_what_a_program_needs_beside_it_is_installed_anew_with_it() -> None:
+    node = packages(debian(SimNode()), "libnvidia-container-tools 1.18.2-1")
+    assert mended(node).program("nvidia-container-cli", "libnvidia-container1").commands == (
+        "sudo apt-get install -y --reinstall libnvidia-container-tools libnvidia-container1",
+    )
+
+
+def test_a_repository_that_is_set_up_first_is_told_and_dnfs_own_words_with_dnf_alone() -> None:
+    first = "Install nvidia-container-toolkit from NVIDIA's repository, which is set up first."
+    assert toolkit(debian(SimNode())).summary == first
+    assert toolkit(system("centos", "yum")).summary == first
+    assert toolkit(fedora(SimNode())).summary.startswith(f"{first} The same by dnf 5: ")
+    ready = "Install nvidia-container-toolkit."
+    assert toolkit(repositories(fedora(SimNode()), NVIDIA_REPO)).summary == ready
+    assert toolkit(system("arch", "pacman")).summary == ready
+    assert toolkit(system("manjaro", "pacman")).summary == ready
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
