@@ -7,6 +7,10 @@ import re
 #: What a mutant's words match, and why nothing can notice it.
 EQUIVALENT: tuple[tuple[str, str], ...] = (
     (
+        r"packages\.py:\d+ PackageRemedies\._manager: or: '' dropped",
+        "every table lacks both None and the empty name; only its type wants a name",
+    ),
+    (
         r"containerd\.py:\d+ running: or: live\.for_clients is None dropped",
         "where a daemon is judged, clients have one too: only its type says that there may be none",
     ),

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuready.remedies import Remedies
-from pytest_gpuready.remedies.packages import PackageRemedies
 from tests.support.simnode import Proc, SimNode
 from tests.support.toolkit import NVIDIA_REPO, debian, fedora, packages, repositories, views
 
 if TYPE_CHECKING:
     from pytest_gpuready.model import Remedy
+    from pytest_gpuready.remedies.packages import PackageRemedies
 
 KEYRING = "/usr/share/keyrings/nvidia-container-toolkit-keyring.asc"
 RPM = "curl -fsSL https://nvidia.github.io/libnvidia-container/stable/rpm/nvidia-container-toolkit.repo"
@@ -164,6 +164,17 @@ def test_k3s_has_to_be_restarted_to_find_the_runtime() -> None:
     assert toolkit(node).commands == ("sudo dnf install -y nvidia-container-toolkit", "sudo systemctl restart k3s")
 
 
+@pytest.mark.parametrize(("service", "again"), [("rke2-server", ("sudo systemctl restart rke2-server",)), ("", ())])
+def test_rke2_is_restarted_where_a_service_carries_it(service: str, again: tuple[str, ...]) -> None:
+    node = repositories(fedora(SimNode()), NVIDIA_REPO)
+    path = "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"
+    args = ["containerd", "-c", path, "-a", "/run/k3s/containerd/containerd.sock"]
+    node.process(Proc(9, "containerd", args, "/var/lib/rancher/rke2/bin/containerd"))
+    if service:
+        node.unit(f"{service}.service")
+    assert toolkit(node).commands == ("sudo dnf install -y nvidia-container-toolkit", *again)
+
+
 def test_a_part_of_the_family_means_that_a_repository_is_there() -> None:
     node = packages(debian(SimNode()), "nvidia-container-toolkit-base 1.18.2-1")
     assert toolkit(node).commands == ("sudo apt-get install -y nvidia-container-toolkit",)
@@ -238,6 +249,38 @@ def test_where_nothing_is_reinstalled_who_built_the_node_puts_a_file_back() -> N
 def test_a_package_of_the_distribution_needs_new_lists_with_apt_alone() -> None:
     assert mended(fedora(SimNode())).other("runc").commands == ("sudo dnf install -y runc",)
     assert mended(debian(SimNode())).other("runc").commands == ("sudo apt-get update && sudo apt-get install -y runc",)
+
+
+@pytest.mark.parametrize("manager", ["yum", "tdnf", "microdnf"])
+def test_without_curl_each_manager_of_rpms_installs_it_first(manager: str) -> None:
+    found = toolkit(system("rocky", manager).remove("/usr/bin/curl"))
+    assert found.commands[0] == f"sudo {manager} install -y curl"
+    assert found.commands[1].startswith("curl -fsSL")
+
+
+def test_an_image_of_ostree_has_curl() -> None:
+    node = system("fedora", "rpm-ostree", "dnf").put("/run/ostree-booted").remove("/usr/bin/curl")
+    assert toolkit(node).commands[0].startswith("curl -fsSL")
+
+
+@pytest.mark.parametrize("manager", ["zypper", "transactional-update"])
+def test_zypper_fetches_the_repository_itself(manager: str) -> None:
+    repo = "https://nvidia.github.io/libnvidia-container/stable/rpm/nvidia-container-toolkit.repo"
+    found = toolkit(system("opensuse-leap", "zypper", manager))
+    assert found.commands[0] == f"sudo zypper --non-interactive addrepo --refresh {repo}"
+
+
+def test_a_newer_one_comes_with_a_newer_operator() -> None:
+    found = mended(debian(SimNode()).folder("/usr/local/nvidia/toolkit"))
+    assert found.upgrade("nvidia-container-toolkit").summary.endswith("; a newer one comes with a newer operator.")
+    assert "newer" not in found.toolkit().summary
+
+
+def test_microk8s_has_an_addon() -> None:
+    path, socket = "/var/snap/microk8s/current/args/containerd.toml", "/var/snap/microk8s/common/run/containerd.sock"
+    args = ["containerd", "--config", path, "--address", socket]
+    node = debian(SimNode()).process(Proc(9, "containerd", args, "/snap/microk8s/1/bin/containerd"))
+    assert toolkit(node).commands == ("sudo microk8s enable nvidia",)
 
 
 def test_what_a_program_needs_beside_it_is_installed_anew_with_it() -> None:
