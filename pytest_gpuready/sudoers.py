@@ -16,7 +16,7 @@ from pytest_gpuready.node.rooted import NAME, PROGRAM, program
 from pytest_gpuready.views import Views, settled
 from pytest_gpuready.views.cdi import Cdi
 from pytest_gpuready.views.containerd_config import ContainerdConfig
-from pytest_gpuready.views.containerd_live import api, journal
+from pytest_gpuready.views.containerd_live_probe import api, journal
 from pytest_gpuready.views.driver_probe import KERNEL_LOG
 from pytest_gpuready.views.fact_files import config_glob
 from pytest_gpuready.views.flavours import EMBEDDED, STOCK

@@ -53,6 +53,16 @@ def runc(
             evidence=(Evidence("PATH of the daemon", containerd_live.daemon_path),),
             remedy=mend.containerd.again(SHIM),
         )
+    if starters is not None and starters.broken:
+        command = f"{starters.runc} --version"
+        last = next((line for line in reversed(starters.said.splitlines()) if line.strip()), "it says nothing")
+        return failed(
+            f"{command} ends with {starters.rc}: {one_line(last, 200)}",
+            expected="a runc that runs",
+            where=Where(starters.runc),
+            evidence=(Evidence(command, starters.said),),
+            remedy=mend.toolkit.runc(broken=True),
+        )
     folders = [folder for folder in containerd_live.daemon_path.split(":") if folder.startswith("/")]
     path = toolkit.locate("runc", folders)
     plain = (
@@ -65,15 +75,6 @@ def runc(
             remedy=mend.toolkit.runc(),
         )
     )
-    if starters is not None and starters.broken and path == starters.runc:
-        last = next((line for line in reversed(starters.said.splitlines()) if line.strip()), "it says nothing")
-        return failed(
-            f"{path} --version ends with {starters.rc}: {one_line(last, 200)}",
-            expected="a runc that runs",
-            where=Where(path),
-            evidence=(Evidence(f"{path} --version", starters.said),),
-            remedy=mend.toolkit.runc(broken=True),
-        )
     answers = {route: _answer(route, plain, toolkit, containerd_config) for route in ROUTES}
     nobody = plain.status == "fail" and all(answer is plain for answer in answers.values())
     if nobody and not toolkit.elsewhere("runc") and toolkit.runtime_path and not _low_level(toolkit):

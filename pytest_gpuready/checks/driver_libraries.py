@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
-from pytest_gpuready.checks.toolkit_config import no_driver_below
+from pytest_gpuready.checks.toolkit_config import bare_root
 from pytest_gpuready.model import (
     Consequence,
     Denied,
@@ -106,8 +106,7 @@ def _root_is_gone(route: str, driver: Driver, toolkit: Toolkit) -> bool:
     if operators or route not in ("ctr-runtime", "cri-handler", "cri-default"):
         return False
     with contextlib.suppress(Undetermined, Denied, NotApplicable):
-        root = toolkit.config_for(route).text("nvidia-container-cli", "root")
-        return root not in ("", "/") and (not toolkit.facts.exists(root) or no_driver_below(toolkit, root))
+        return bool(bare_root(toolkit, toolkit.config_for(route)))
     return False
 
 

@@ -198,15 +198,15 @@ def _runtimes(toolkit: Toolkit, config: Config, route: str) -> Iterator[Problem]
         yield Problem("runtimes = []", "at least one low-level runtime", config.where(*keys), keys, _LOW_LEVEL)
     with contextlib.suppress(Undetermined, Denied):
         found = toolkit.low_level(route)
-        if said and is_nvidia(found):
+        if is_nvidia(found):
             words = f"runtimes = {_value(said)} leads to {found}: {RUNTIME} starts itself, without end"
             yield Problem(words, "low-level runtimes only", config.where(*keys), keys, _LOW_LEVEL)
 
 
 def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
     keys = (CLI, "root")
-    root = config.get(*keys)
-    if root and root != "/" and (not toolkit.facts.exists(root) or no_driver_below(toolkit, root)):
+    root = bare_root(toolkit, config)
+    if root:
         yield Problem(
             f"root = {_value(root)}, and no driver is there",
             "root is where the driver's user space is (/ if the node has it itself)",
@@ -216,7 +216,15 @@ def _root(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
         )
 
 
-def no_driver_below(toolkit: Toolkit, root: str) -> bool:
+def bare_root(toolkit: Toolkit, config: Config) -> str:
+    """The driver root that the configuration names, if it is not there or has nothing in it; else ""."""
+    root = config.text(CLI, "root")
+    if root in ("", "/"):
+        return ""
+    return root if not toolkit.facts.exists(root) or _no_driver_below(toolkit, root) else ""
+
+
+def _no_driver_below(toolkit: Toolkit, root: str) -> bool:
     """A driver root is there and has no driver, and the node itself has one."""
     with contextlib.suppress(Undetermined, NotApplicable, Denied):
         driver, machine = toolkit.views.get(Driver), toolkit.views.get(Platform).machine
@@ -243,12 +251,12 @@ def _selection(config: Config, route: str) -> Iterator[Problem]:
 def _default_kind(toolkit: Toolkit, config: Config) -> Iterator[Problem]:
     keys = (RUNTIME, "modes", "cdi", "default-kind")
     said = config.text(*keys)
-    if said in ("", GPU_KIND):
-        return
     kinds: set[str] = set()
     with contextlib.suppress(Undetermined, NotApplicable, Denied):
-        kinds = {found.spec.kind for found in toolkit.views.get(Cdi).everywhere() if found.spec is not None}
-    if GPU_KIND in kinds and said not in kinds:
+        cdi = toolkit.views.get(Cdi)
+        files = [found for folder in cdi.directories for found in cdi.files_in(folder)]
+        kinds = {found.spec.kind for found in files if found.spec is not None}
+    if said and GPU_KIND in kinds and said not in kinds:
         yield Problem(
             f"default-kind = {_value(said)}, and no CDI spec is of that kind: what containers ask for is unresolvable",
             f"the kind of a spec that is there, {GPU_KIND}",

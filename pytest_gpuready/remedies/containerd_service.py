@@ -124,10 +124,9 @@ class ServiceRemedies:
 
     def _without(self, keys: list[str]) -> tuple[str, ...]:
         """What takes settings of systemd.exec(5) from the daemon's unit, by a drop-in that is read last."""
-        unit = known(lambda: self.live.unit, None)
-        if unit is None or not keys:
+        if not keys:
             return ()
-        folder = quote(f"/etc/systemd/system/{unit.id}.d")
+        folder = quote(f"/etc/systemd/system/{self._service}.service.d")
         lines = "\n".join(["[Service]", *(f"{key}={UNDONE[key]}" for key in keys)])
         return (
             f"{self._sudo}mkdir -p {folder}",
@@ -146,9 +145,10 @@ class ServiceRemedies:
         unit = known(lambda: self.live.unit, None)
         nothing: dict[str, str] = {}
         keys = list(known(lambda: self.live.sandbox, nothing))
-        if keys and self._without(keys):
+        commands = self._without(keys)
+        if commands:
             words = f"{service} does not start, and its unit sets {', '.join(keys)}, which containerd cannot do without"
-            return Remedy(f"{words}: take that from it, then start it.", self._without(keys))
+            return Remedy(f"{words}: take that from it, then start it.", commands)
         unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
         return Remedy(
             f"Start {service}, now and at every boot.",

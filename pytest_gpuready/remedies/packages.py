@@ -105,7 +105,7 @@ class PackageRemedies:
         install = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote, names)))}"
         held: set[str] = set()
         if manager == "apt":
-            held = self._held(*names)
+            held = self._held()
             if held:
                 install = install.replace("install -y", "install -y --allow-change-held-packages", 1)
             # A list of packages that is older than the repository does not know the package.
@@ -193,10 +193,10 @@ class PackageRemedies:
             return self.platform.os_id
         return ""
 
-    def _held(self, *names: str) -> set[str]:
-        """Those of the family, and of the names, that are on hold."""
+    def _held(self) -> set[str]:
+        """Those of the family that are on hold."""
         with contextlib.suppress(Undetermined, Denied):
-            return self.views.get(Toolkit).held & {*FAMILY, *names}
+            return self.views.get(Toolkit).held & {*FAMILY}
         return set()
 
     def _has_family(self) -> bool:

@@ -51,12 +51,14 @@ class ToolkitRemedies:
         path = problem.where.path
         words = f"Correct {name or 'the file'} in {problem.where}; it is read at each container start."
         fact = self.views.facts.peek(file(path))
-        if problem.syntax and fact is not None and fact.state == "odd":
+        if fact is None:
+            return Remedy(words)
+        if fact.state == "odd":
             aside = f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}"
             return Remedy(f"Put {path} aside: without a file there the built-in defaults hold.", (aside,))
-        if problem.syntax and fact is not None and problem.where.line is not None:
+        if problem.syntax and problem.where.line is not None:
             return self._without(problem.where.line, path, fact.data) or Remedy(words)
-        if problem.mend is None or problem.where.line is None or fact is None or not problem.key:
+        if problem.mend is None or problem.where.line is None or not problem.key:
             return Remedy(words)
         old = fact.data.decode("utf-8", "replace").splitlines(keepends=True)
         number = problem.where.line

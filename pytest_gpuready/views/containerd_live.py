@@ -6,21 +6,20 @@ import contextlib
 import functools
 import posixpath
 import re
-import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
-from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import SHORT, Request, run, script, stat
+from pytest_gpuready.node.facts import run, stat
 from pytest_gpuready.views import VIEWS, View, sandbox, starters
+from pytest_gpuready.views.containerd_live_probe import PATH_VERSION, api, complaints, journal
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
     Daemon,
     asked_only,
     daemon_of,
+    daemon_to_be,
     is_path,
     plain_socket,
     same_socket,
@@ -28,12 +27,13 @@ from pytest_gpuready.views.daemons import (
 )
 from pytest_gpuready.views.fact_files import config_file
 from pytest_gpuready.views.flavours import DEFAULT_CONFIG, DEFAULT_SOCKET, EMBEDDED, STOCK, Flavour
-from pytest_gpuready.views.platform import Platform, Process
+from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gpuready.containerd_api.answers import CriStatus
+    from pytest_gpuready.node.facts import Request
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.platform import Unit
 
@@ -41,22 +41,6 @@ __all__ = ["DEFAULT_CONFIG", "DEFAULT_SOCKET", "EMBEDDED", "STOCK", "ContainerdL
 
 #: The PATH that systemd gives its services (systemd.exec(5)).
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-PATH_VERSION = run("containerd", "--version", limit=SHORT)
-
-
-def api(socket: str) -> Request:
-    """Version, Server and CRI Status of the daemon behind a socket, by curl, python3 or crictl."""
-    # The client travels in the script's text, not among its arguments: those are the fact's key.
-    _, _, _, _, _, *arguments = ask_command(socket)
-    body = f'{ONLY_WITH_UUID}set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
-    return script("containerd API", body, *arguments, timeout=6, limit=4 * 1024 * 1024)
-
-
-def journal(unit: str) -> Request:
-    """The last that a service said."""
-    return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
-
 
 #: The driver's node that every container with a GPU gets.
 CONTROL_NODE = "/dev/nvidiactl"
@@ -224,14 +208,7 @@ class ContainerdLive(View):
         unit = self.unit
         if self.selected is not None or unit is None or unit.active == "active":
             return None
-        program = unit.command[0] if unit.command else ""
-        if posixpath.basename(program) != "containerd":
-            # Of k3s' own words, or a shell's, none is containerd's.
-            return None
-        exe = program if program.startswith("/") else None
-        daemon = daemon_of(Process(0, "containerd", exe, unit.command, None, None, uid=0), self.facts)
-        # A service's folder is / (systemd.exec(5): WorkingDirectory=), and containerd's own unit leaves it so.
-        return replace(daemon, config=posixpath.join("/", daemon.config))
+        return daemon_to_be(unit.command, self.facts)
 
     @property
     def config_unclear(self) -> str | None:
@@ -268,12 +245,7 @@ class ContainerdLive(View):
     def last_words(self) -> list[str]:
         """What the service said last, fatal lines only; empty where the journal is not to be had."""
         with contextlib.suppress(Undetermined, Denied):
-            text = self.facts.text(self.journal_request) or ""
-            return [
-                line
-                for line in text.splitlines()
-                if "containerd: " in line or "level=fatal" in line or "level=error" in line
-            ][-3:]
+            return complaints(self.facts.text(self.journal_request) or "")
         return []
 
     # ------------------------------------------------------------------ what it is

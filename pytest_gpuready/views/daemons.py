@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.toml import TomlError, loads
 from pytest_gpuready.views.fact_files import config_file
 from pytest_gpuready.views.flavours import DEFAULT_CONFIG, Flavour, flavour_of
+from pytest_gpuready.views.platform import Process
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd_api.answers import LiveAnswer
     from pytest_gpuready.node.facts import Facts
-    from pytest_gpuready.views.platform import Process
 
 #: Containerds that belong to another engine: no kubelet and no `ctr` that the routes name talks to them.
 FOREIGN = ("/var/run/docker/", "/run/docker/")
@@ -49,6 +49,18 @@ def daemon_of(process: Process, facts: Facts) -> Daemon:
     flavour = flavour_of(path if config else None, plain_socket(address) if address else None)
     socket = plain_socket(address) if address else _socket_in(path, facts) or flavour.socket
     return Daemon(process, flavour, path, config is not None, socket)
+
+
+def daemon_to_be(command: tuple[str, ...], facts: Facts) -> Daemon | None:
+    """The daemon that a service's command line would start; None where that is none of containerd's."""
+    program = command[0] if command else ""
+    if posixpath.basename(program) != "containerd":
+        # Of k3s' own words, or a shell's, none is containerd's.
+        return None
+    exe = program if program.startswith("/") else None
+    daemon = daemon_of(Process(0, "containerd", exe, command, None, None, uid=0), facts)
+    # A service's folder is / (systemd.exec(5): WorkingDirectory=), and containerd's own unit leaves it so.
+    return replace(daemon, config=posixpath.join("/", daemon.config))
 
 
 def _socket_in(path: str, facts: Facts) -> str | None:

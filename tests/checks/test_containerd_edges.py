@@ -307,6 +307,23 @@ def test_a_daemon_that_does_not_see_the_device_nodes_gives_nobody_a_gpu() -> Non
     assert "systemctl cat containerd" in other.outcome.remedy.summary
 
 
+def test_faults_of_the_device_nodes_come_before_what_the_daemon_sees() -> None:
+    found = with_a_dev_of_its_own().remove("/dev/nvidia1").judge().findings["driver.device-nodes"]
+    assert "not for containerd" not in found.outcome.found
+    assert "/dev/nvidia1" in found.outcome.found
+
+
+def test_a_daemon_with_a_dev_of_its_own_that_no_service_started_is_a_persons_to_mend() -> None:
+    node = with_a_dev_of_its_own()
+    node.units.clear()
+    found = node.judge().findings["driver.device-nodes"].outcome.remedy
+    assert found is not None
+    assert (found.summary, found.commands) == (
+        "Let containerd have the node's /dev. What starts it gives it a mount namespace of its own; then restart it.",
+        (),
+    )
+
+
 def test_a_daemon_that_does_not_see_its_configuration_needs_more_than_a_restart() -> None:
     node = with_a_dev_of_its_own(private="no", sees=True).remove("/proc/900/root/etc/containerd/config.toml")
     node.answer(("systemctl show sandbox",), "TemporaryFileSystem=/etc/containerd\nPrivateDevices=no\n")
@@ -315,6 +332,8 @@ def test_a_daemon_that_does_not_see_its_configuration_needs_more_than_a_restart(
     assert evidence(found.outcome) == [("systemctl show containerd", "TemporaryFileSystem=/etc/containerd")]
     assert found.outcome.remedy is not None
     assert "TemporaryFileSystem=\nEOF" in found.outcome.remedy.commands[1]
+    neither = node.remove(CONFIG).judge().findings["containerd.restarted"]
+    assert "mount namespace" not in neither.outcome.found
 
 
 def test_a_unit_that_lets_containerd_not_start_is_named_and_mended() -> None:
@@ -333,6 +352,15 @@ def test_a_program_that_is_hidden_from_the_daemon_is_not_made_executable() -> No
     found = node.judge().findings["containerd.handler-binary"].outcome
     assert found.remedy is not None
     assert "InaccessiblePaths=\nEOF" in found.remedy.commands[1]
+
+
+def test_a_program_that_the_daemon_sees_and_that_is_empty_is_brought_anew() -> None:
+    node = with_a_dev_of_its_own(private="yes", sees=True)
+    node.put(f"/proc/900/root{RUNTIME}", b"", mode=0o755)
+    found = node.judge().findings["containerd.handler-binary"].outcome
+    assert "is empty" in found.found
+    assert found.remedy is not None
+    assert found.remedy.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base",)
 
 
 def test_a_mount_namespace_with_the_nodes_in_it_is_none_of_the_drivers_affair() -> None:

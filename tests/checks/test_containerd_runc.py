@@ -6,7 +6,7 @@ import pytest
 
 from pytest_gpuready.model import Settings
 from pytest_gpuready.routes import ROUTES
-from tests.support.containerd import healthy, loaded, says
+from tests.support.containerd import healthy, k3s, loaded, says
 from tests.support.nodes import ready
 from tests.support.simnode import SimNode
 from tests.support.toolkit import containerd, debian, one, record, toolkit
@@ -69,14 +69,26 @@ def looked(
 def test_without_the_shim_no_container_starts() -> None:
     outcome = one(looked(node(), ""), "containerd.runc", "ctr-gpus")
     assert outcome.status == "fail"
-    assert "containerd-shim-runc-v2 is not in" in outcome.found
+    assert outcome.found == "containerd-shim-runc-v2 is not in /usr/sbin:/usr/bin, nor beside containerd"
+    assert [(item.source, item.text) for item in outcome.evidence] == [("PATH of the daemon", "/usr/sbin:/usr/bin")]
     assert outcome.remedy is not None
     assert "containerd's own archive" in outcome.remedy.summary
+
+
+@pytest.mark.parametrize("package", ["containerd", "containerd.io", "moby-containerd"])
+def test_the_package_that_brings_the_shim_is_installed_anew(package: str) -> None:
     made = looked(node(), "")
-    made.answer(("packages of the toolkit",), "manager deb\npkg|deb|containerd|1.7.24|installed|Debian\n")
+    made.answer(("packages of the toolkit",), f"manager deb\npkg|deb|{package}|1.7.24|installed|Debian\n")
     remedy = one(made, "containerd.runc", "ctr-gpus").remedy
     assert remedy is not None
-    assert remedy.commands == ("sudo apt-get install -y --reinstall containerd",)
+    assert remedy.commands == (f"sudo apt-get install -y --reinstall {package}",)
+
+
+def test_k3s_brings_a_shim_of_its_own() -> None:
+    made = looked(k3s(SimNode()), "")
+    remedy = one(made, "containerd.runc", "cri-handler").remedy
+    assert remedy is not None
+    assert (remedy.summary, remedy.commands) == ("k3s brings its own containerd-shim-runc-v2: reinstall it.", ())
 
 
 @pytest.mark.parametrize(("said", "rc"), [("", 0), ("sh: 1: /usr/bin/runc: Exec format error", 126)])
@@ -90,6 +102,27 @@ def test_a_runc_that_does_not_run_is_the_root_of_every_route(said: str, rc: int)
     assert "ln -s" not in "".join(found.outcome.remedy.commands)
     for route in ("ctr-gpus", "cri-handler"):
         assert report.routes[route].roots == ("containerd.runc",)
+
+
+def test_the_last_word_of_a_broken_runc_is_told_and_all_are_the_evidence() -> None:
+    made = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said="sh: 1:\n> Exec format error\n>  ", rc=126)
+    outcome = one(made, "containerd.runc", "ctr-gpus")
+    assert outcome.found == "/usr/bin/runc --version ends with 126: Exec format error"
+    assert [item.source for item in outcome.evidence] == ["/usr/bin/runc --version"]
+    assert outcome.evidence[0].text.startswith("sh: 1:\nExec format error")
+    silent = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said="")
+    assert one(silent, "containerd.runc", "ctr-gpus").found.endswith("ends with 0: it says nothing")
+
+
+@pytest.mark.parametrize(
+    ("runc", "said", "rc"), [("runc version 1.1.5", "could not exec '/usr/bin/runc'", 0), ("", "no such device", 126)]
+)
+def test_what_nvidias_runtime_says_of_something_else_is_its_own_failure(runc: str, said: str, rc: int) -> None:
+    """A runc that runs is not to blame, nor is a broken one of which it says nothing."""
+    made = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said=runc, rc=rc)
+    toolkit_says(made, record("/usr/bin/nvidia-container-runtime", said, 1))
+    found = made.judge().findings["toolkit.runtime-works"]
+    assert (found.status, found.blocked_by) == ("fail", ())
 
 
 def test_what_nvidias_runtime_says_of_a_broken_runc_follows_from_it() -> None:
@@ -108,6 +141,13 @@ def test_one_that_lies_elsewhere_is_linked_to_the_daemons_path() -> None:
     remedy = one(made, "containerd.runc", "ctr-gpus").remedy
     assert remedy is not None
     assert remedy.commands == ("sudo ln -s /opt/bin/runc /usr/local/bin/runc",)
+
+
+def test_a_link_where_the_daemon_does_not_look_would_not_help() -> None:
+    made = node(path="/usr/sbin:/usr/bin").remove("/usr/bin/runc").program("/opt/bin/runc")
+    remedy = one(made, "containerd.runc", "ctr-gpus").remedy
+    assert remedy is not None
+    assert remedy.commands == ("sudo apt-get update && sudo apt-get install -y runc",)
 
 
 def test_pods_with_cdi_need_what_the_default_handler_starts() -> None:

@@ -110,7 +110,31 @@ class TestPresent:
         found = made.judge().findings["toolkit.config-valid"]
         assert found.status == "fail"
         assert found.outcome.found == f'root = "{root}", and no driver is there'
+        assert find(made).per_route["ctr-gpus"] == "pass"
         made.put(f"{root}/usr/lib64/libcuda.so.580.159.04", b"")
+        assert made.judge().findings["toolkit.config-valid"].status == "pass"
+
+    @pytest.mark.parametrize(
+        ("libraries", "status"),
+        [
+            (d.both("folder", "/usr/lib64"), "fail"),
+            (d.both("root", "/opt/other/lib64"), "pass"),
+            ([d.library("cache", CUDA, head=d.ELF32)], "pass"),
+            ([], "pass"),
+        ],
+        ids=["in a usual folder", "elsewhere", "of another machine", "none"],
+    )
+    def test_an_empty_driver_root_is_a_fault_where_the_node_has_the_driver_itself(
+        self, libraries: list[str], status: str
+    ) -> None:
+        made = t.toolkit(node(*libraries)).folder("/opt/driver")
+        made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/opt/driver"\n')
+        assert made.judge().findings["toolkit.config-valid"].status == status
+
+    @pytest.mark.parametrize("text", ["", '[nvidia-container-cli]\nroot = "/"\n'])
+    def test_the_nodes_own_root_is_the_usual_one(self, text: str) -> None:
+        made = t.toolkit(node(*d.both())).put("/etc/nvidia-container-runtime/config.toml", text)
+        assert find(made).per_route["cri-handler"] == "pass"
         assert made.judge().findings["toolkit.config-valid"].status == "pass"
 
     def test_nothing_found_installs_the_modules_version(self) -> None:

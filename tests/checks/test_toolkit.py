@@ -233,8 +233,17 @@ class TestConfigValid:
         assert outcome.where == Where(CONFIG, 28)
         assert outcome.remedy is not None
         assert 'default-kind = "nvidia.com/gpu"' in outcome.remedy.summary
+        node.put("/etc/cdi/odd.yaml", "no spec")
+        assert one(node, "toolkit.config-valid").status == "fail"
+        node.put("/etc/cdi/other.yaml", cdi.spec().replace("nvidia.com/gpu", "example.com/gpu"))
+        assert one(node, "toolkit.config-valid").status == "pass"
         bare = config(healthy(), 'default-kind = "nvidia.com/gpu"', 'default-kind = "example.com/gpu"')
         assert one(config(bare, 'mode = "auto"', 'mode = "cdi"'), "toolkit.config-valid").status == "pass"
+
+    @pytest.mark.parametrize("line", ["", 'default-kind = "nvidia.com/gpu"'])
+    def test_the_default_kind_of_the_specs_that_are_there_is_sound(self, line: str) -> None:
+        node = config(cdi.cdi(healthy()), 'default-kind = "nvidia.com/gpu"', line)
+        assert one(config(node, 'mode = "auto"', 'mode = "cdi"'), "toolkit.config-valid").status == "pass"
 
     def test_a_runtime_that_would_start_itself(self) -> None:
         node = config(
@@ -300,13 +309,16 @@ class TestRuntimeWorks:
         assert outcome.remedy is not None
         assert any("nvidia-container-toolkit" in command for command in outcome.remedy.commands)
 
-    @pytest.mark.parametrize("text", ["runc version 1.3.6\ncommit: v1.3.6-0-g\nspec: 1.2.1", ""])
-    def test_another_program_under_its_name_brings_no_gpu(self, text: str) -> None:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [("runc version 1.3.6\ncommit: v1.3.6-0-g\nspec: 1.2.1", "'runc version 1.3.6'"), ("", "nothing")],
+    )
+    def test_another_program_under_its_name_brings_no_gpu(self, text: str, said: str) -> None:
         """A link to runc, or to true: containers start without a GPU, and without an error."""
         path = "/usr/bin/nvidia-container-runtime"
         outcome = one(says(healthy(), record(path, text), record("/usr/bin/nvidia-ctk", words("nvidia-ctk"))), WORKS)
         assert outcome.status == "fail"
-        assert outcome.found.startswith(f"{path} is no nvidia-container-runtime")
+        assert outcome.found == f"{path} is no nvidia-container-runtime: {path} --version says {said}"
         assert outcome.where == Where(path)
         assert outcome.remedy is not None
         assert "--reinstall nvidia-container-toolkit-base" in outcome.remedy.commands[0]
@@ -409,6 +421,8 @@ class TestContainerCli:
         assert one(node, "toolkit.container-cli", "cri-handler").status == "not-applicable"
         outcome = one(legacy(node), "toolkit.container-cli", "cri-handler")
         assert outcome.status == "fail"
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == ("sudo apt-get install -y --reinstall libnvidia-container-tools",)
         assert one(legacy(healthy()), "toolkit.container-cli", "cri-handler").status == "pass"
         assert one(operators(mode="legacy"), "toolkit.container-cli", "cri-handler").status == "pass"
 
@@ -419,6 +433,8 @@ class TestContainerCli:
         outcome = one(node, "toolkit.container-cli", "cri-handler")
         assert outcome.status == "fail"
         assert outcome.where == Where(CONFIG, 14)
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo sed -i '14s|=.*|= \"/usr/bin/nvidia-container-cli\"|' {CONFIG}",)
 
     def test_1_17_7_fails_under_ctr(self) -> None:
         assert (
@@ -448,6 +464,8 @@ class TestHook:
         outcome = one(node, "toolkit.hook")
         assert outcome.status == "fail"
         assert outcome.where == Where(CONFIG, 42)
+        assert outcome.remedy is not None
+        assert outcome.remedy.commands == (f"sudo sed -i '42s|=.*|= \"nvidia-ctk\"|' {CONFIG}",)
         assert one(node.program("/opt/nvidia-ctk"), "toolkit.hook").status == "pass"
 
     def test_in_mode_cdi_the_specs_name_the_hooks(self) -> None:

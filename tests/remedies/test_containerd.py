@@ -220,6 +220,13 @@ def test_a_program_of_another_machine_is_installed_anew() -> None:
     assert "--reinstall nvidia-container-toolkit-base" in remedy(node, "handler-binary").commands[0]
 
 
+def test_a_handler_is_led_to_the_program_where_it_lies() -> None:
+    node = toolkit(debian(healthy(SimNode(), text=config("1.7.24", binary="/opt/nvidia-container-runtime"))))
+    advice = remedy(node, "handler-binary")
+    assert advice.commands[0].startswith("sudo sed -i")
+    assert f'\n+  BinaryName = "{RUNTIME}"\n' in advice.edits[0].diff
+
+
 def test_where_nothing_can_be_proven_a_person_is_told_what_to_do() -> None:
     # The bar stands between sed's parts, so no command names it; an inline table takes no line and no table more.
     text = f'version = 3\n[{V3}.containerd.runtimes]\nnvidia = {{ runtime_type = "|", options = {{ BinaryName = "/|" }} }}\n'

@@ -168,6 +168,18 @@ def test_a_part_of_the_family_means_that_a_repository_is_there() -> None:
     assert toolkit(node).commands == ("sudo apt-get install -y nvidia-container-toolkit",)
 
 
+def test_where_packages_are_not_installed_anew_the_toolkit_is_asked_for() -> None:
+    """rpm-ostree has no reinstall, and what the operator brings no package manager mends."""
+    parts = ("nvidia-container-toolkit 1.18.2-1", "nvidia-container-toolkit-base 1.18.2-1")
+    node = packages(system("fedora", "rpm-ostree", "dnf").put("/run/ostree-booted"), *parts, manager="rpm")
+    ostree: Remedy = Remedies(views(node)).packages.program("nvidia-ctk")
+    assert ostree.commands[0] == "sudo rpm-ostree install --idempotent nvidia-container-toolkit"
+    operators = packages(debian(SimNode()), *parts).folder("/usr/local/nvidia/toolkit")
+    found: Remedy = Remedies(views(operators)).packages.program("nvidia-ctk")
+    assert found.commands == ()
+    assert found.summary.startswith("The GPU operator brings nvidia-container-toolkit to this node")
+
+
 def dpkg(node: SimNode, *lines: str) -> SimNode:
     text = "".join(f"pkg|deb|{line}\n" for line in lines)
     return node.answer(("packages of the toolkit",), f"manager deb\n{text}")

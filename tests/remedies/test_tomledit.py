@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomlkit
 
+from pytest_gpuready.remedies import tomledit
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put, sed, settings, targeted
 from tests.support.shell import SEDS, apply
 
@@ -134,3 +135,14 @@ def test_what_sed_does_is_known_also_at_a_last_line_without_an_end() -> None:
     assert sed("a\nb", ["2a\\  c\\\\"]) == "a\nb\n  c\\\n"
     assert sed("a\nb\nc\n", ["1,2d"]) == "c\n"
     assert sed("a\n", ["7a\\x"]) == "a\n"
+
+
+@pytest.mark.parametrize(("more", "kept"), [("", 1), (f"# {'x' * 65_536}\n", 0)], ids=["usual", "long"])
+def test_what_was_made_of_a_file_is_made_once_for_a_fleet_unless_the_file_is_long(more: str, kept: int) -> None:
+    tomledit._spelt.cache_clear()
+    tomledit._set.cache_clear()
+    for _ in range(2):
+        text = f"{TEXT}{more}".encode()
+        assert next(settings(FILE, text, [*RUNTIMES, "runc"], "runtime_path", "/z")).new != text
+    for cache in (tomledit._spelt, tomledit._set):
+        assert (cache.cache_info().currsize, cache.cache_info().hits) == (kept, kept)

@@ -43,6 +43,9 @@ def test_a_program_that_is_named_elsewhere_is_named_where_it_lies() -> None:
     assert found.commands == set_it
     again: Remedy = Remedies(views(node.remove("/usr/bin/nvidia-ctk"))).toolkit.program(where, key, named, "nvidia-ctk")
     assert again.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base", *set_it)
+    assert '+path = "nvidia-ctk"' in again.edits[0].diff
+    misnamed: Remedy = Remedies(views(node)).toolkit.program(where, key, "/usr/bin/nvidia-ctl", "nvidia-ctk")
+    assert misnamed.commands[-1:] == set_it
     for usual in ("nvidia-ctk", "/usr/bin/nvidia-ctk"):
         brought: Remedy = Remedies(views(node)).toolkit.program(where, key, usual, "nvidia-ctk")
         assert brought.commands == ("sudo apt-get install -y --reinstall nvidia-container-toolkit-base",)
@@ -55,6 +58,9 @@ def test_the_hook_needs_a_path_of_nvidia_container_cli() -> None:
     for made in (node, node.remove("/usr/bin/nvidia-container-cli")):
         found: Remedy = Remedies(views(made)).toolkit.program(where, key, "/opt/nvidia-container-cli", key[0])
         assert found.commands[-1] == f"sudo sed -i '14s|=.*|= \"/usr/bin/nvidia-container-cli\"|' {CONFIG}"
+    node.program("/usr/local/bin/nvidia-container-cli")
+    lying: Remedy = Remedies(views(node)).toolkit.program(where, key, "/opt/nvidia-container-cli", key[0])
+    assert lying.commands == (f"sudo sed -i '14s|=.*|= \"/usr/local/bin/nvidia-container-cli\"|' {CONFIG}",)
 
 
 def test_what_one_line_does_not_mend_is_said_in_words() -> None:
@@ -62,6 +68,13 @@ def test_what_one_line_does_not_mend_is_said_in_words() -> None:
     assert setting(node, 22, ("nvidia-container-runtime", "runtimes"), '["runc"]').commands == ()
     assert setting(node, 21, ("nvidia-container-runtime", "mode"), None).commands == ()
     assert setting(node, 900, ("nvidia-container-runtime", "mode"), '"auto"').commands == ()
+
+
+def test_a_file_that_nobody_read_is_a_persons_to_correct() -> None:
+    toolkits = Remedies(views(toolkit(debian(SimNode())))).toolkit
+    for syntax in (True, False):
+        problem = Problem("found", "expected", Where("/opt/config.toml", 3), ("a", "b"), '"x"', syntax=syntax)
+        assert toolkits.setting(problem).commands == ()
 
 
 def test_links_below_dev_char_are_made_now_and_by_a_rule() -> None:

@@ -7,7 +7,8 @@ import pytest
 from pytest_gpuready.model import Denied, Settings, Undetermined
 from pytest_gpuready.node.facts import run
 from pytest_gpuready.views import Views
-from pytest_gpuready.views.containerd_live import ContainerdLive, api
+from pytest_gpuready.views.containerd_live import ContainerdLive
+from pytest_gpuready.views.containerd_live_probe import api
 from pytest_gpuready.views.daemons import same_socket, why_silent
 from pytest_gpuready.views.flavours import flavour_of
 from tests.support.containerd import K3S_SOCKET, SOCKET, Live, healthy, k3s, programs, says, stopped

@@ -16,7 +16,8 @@ from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.facts import Fact
 from pytest_gpuready.views import VIEWS, Views
 from pytest_gpuready.views.containerd_config import ContainerdConfig
-from pytest_gpuready.views.containerd_live import PATH_VERSION, ContainerdLive, api
+from pytest_gpuready.views.containerd_live import ContainerdLive
+from pytest_gpuready.views.containerd_live_probe import PATH_VERSION, api
 from pytest_gpuready.views.ctr import CTR_VERSION, NERDCTL_VERSION, Ctr
 from pytest_gpuready.views.flavours import DEFAULT_SOCKET
 from pytest_gpuready.views.handler_binary import HandlerBinary

@@ -10,7 +10,8 @@ from pytest_gpuready.model import Settings, Undetermined
 from pytest_gpuready.node.facts import run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.containerd_config import ContainerdConfig
-from pytest_gpuready.views.containerd_live import ContainerdLive, api
+from pytest_gpuready.views.containerd_live import ContainerdLive
+from pytest_gpuready.views.containerd_live_probe import api
 from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.platform_probe import UNIT_STATES
 from tests.containerd import referee
