@@ -19,7 +19,7 @@ import pytest
 import testinfra
 
 from pytest_gpuready.node import transport
-from pytest_gpuready.node.facts import REACH, SUDO, Facts, Request, file, run, script, stat
+from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request, file, run, script, stat
 from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import NodeSpec, parse
 from pytest_gpuready.node.script import preamble, render
@@ -130,7 +130,8 @@ class TestLocal:
         assert after is not None
         assert (fact.state, fact.note) == ("timeout", "no answer within the deadline")
         assert after.state == "timeout"
-        assert TWO not in facts
+        # What would have been asked next.
+        assert facts.peek(TWO) == Fact("timeout", note="not reached: no answer within the deadline")
 
     def test_a_fact_that_is_cut_by_its_limit_stays_so_when_the_deadline_comes_later(
         self, word: str, tmp_path: Path

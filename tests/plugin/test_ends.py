@@ -216,7 +216,7 @@ def test_an_error_in_the_runner_and_in_what_it_leaves(
 
 
 def test_an_error_while_judging_a_node_is_its_verdict(run: Pytest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_gpuready.runner.inventory", _boom)
+    monkeypatch.setattr("pytest_gpuready.judged.inventory", _boom)
     result = run.suite()
     assert result.report is not None
     assert result.report["nodes"][0]["verdict"] == "incomplete"

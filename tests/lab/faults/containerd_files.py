@@ -101,7 +101,6 @@ FAULTS = (
         "A drop-in of containerd 2.x: 1.7 refuses to start (catalogue row 23).",
         "{ echo version = 3; handler $WRONG; } >$DROPIN; try_restart",
         ("containerd.config-loads",),
-        then=(("containerd.handler",),),
         where=f"{DROPIN}:version = 3",
         generations=("1.7",),
         changes=".*",
@@ -215,7 +214,6 @@ FAULTS = (
         ' printf \'  BinaryName = "/usr/bin/nvidia-container-runtime"\\n'
         '  Runtime = "/usr/bin/nvidia-container-runtime"\\n\'; } >$CONFIG; restart',
         ("containerd.cri-enabled",),
-        then=(("containerd.cri-enabled",),),
         spares=("ctr-gpus",),
         where=f"{CONFIG}:disabled_plugins",
         changes=".*",
