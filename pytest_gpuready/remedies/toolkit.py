@@ -119,11 +119,9 @@ class ToolkitRemedies:
         config = toolkit.config
         value = '["runc", "crun"]' if lying.startswith(_USUAL) else f'["{lying}", "runc", "crun"]'
         where = config.where(RUNTIME, "runtimes")
-        if config.get(RUNTIME, "runtimes") is not None and where.line is not None:
-            said = Setting(where, (RUNTIME, "runtimes"), value)
-            remedy = self.setting(said)
-            if remedy.commands:
-                return remedy
+        remedy = self.setting(Setting(where, (RUNTIME, "runtimes"), value))
+        if remedy.commands:
+            return remedy
         return Remedy(
             f"{lying} is there: put it first in `runtimes` of {config.path}, section [{RUNTIME}]: "
             f"runtimes = {value}. It is read at each container start."

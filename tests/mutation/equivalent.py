@@ -7,6 +7,10 @@ import re
 #: What a mutant's words match, and why nothing can notice it.
 EQUIVALENT: tuple[tuple[str, str], ...] = (
     (
+        r"remedies/toolkit\.py:\d+ ToolkitRemedies\._without: and: change\.new is not None dropped",
+        "a file in which a line is commented out is still there: only changes that remove one have none",
+    ),
+    (
         r"packages\.py:\d+ PackageRemedies\._manager: or: '' dropped",
         "every table lacks both None and the empty name; only its type wants a name",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_gpuready.checks.toolkit_config import Problem
 from pytest_gpuready.model import Remedy, Where
 from pytest_gpuready.remedies import Remedies
@@ -71,6 +73,46 @@ def test_what_one_line_does_not_mend_is_said_in_words() -> None:
     for syntax in (True, False):
         nowhere = Problem("found", "expected", Where(CONFIG), ("nvidia-ctk", "path"), '"x"', syntax=syntax)
         assert Remedies(views(node)).toolkit.setting(nowhere).commands == ()
+
+
+def test_a_line_that_is_no_toml_is_commented_out_also_where_the_next_one_is_blamed() -> None:
+    node = config(toolkit(debian(SimNode())), 'log-level = "info"', "log-level = info")
+    toolkits = Remedies(views(node)).toolkit
+    for line in (20, 21):
+        found = toolkits.setting(Problem("found", "expected", Where(CONFIG, line), syntax=True))
+        assert found.summary.startswith(f"Comment out line 20 of {CONFIG}")
+        assert found.commands
+        assert "+#log-level = info" in found.edits[0].diff.replace("# ", "#")
+    for line in (10, 900):
+        words = toolkits.setting(Problem("found", "expected", Where(CONFIG, line), syntax=True))
+        said = f"Correct the file in {CONFIG}:{line}; it is read at each container start."
+        assert (words.summary, words.commands) == (said, ())
+
+
+def test_a_key_that_a_person_decides_is_named() -> None:
+    found = setting(toolkit(debian(SimNode())), 21, ("nvidia-container-runtime", "mode"), None)
+    assert found.summary.startswith(f"Correct nvidia-container-runtime.mode in {CONFIG}:21;")
+
+
+def low_level(lying: str, line: str) -> Remedy:
+    node = toolkit(debian(SimNode())).remove("/usr/bin/runc").program(lying)
+    found: Remedy = Remedies(views(config(node, 'runtimes = ["runc", "crun"]', line))).toolkit.low_level()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lying", "value"),
+    [
+        ("/usr/bin/runc", '["runc", "crun"]'),
+        ("/opt/bin/runc", '["/opt/bin/runc", "runc", "crun"]'),
+        ("/opt/bin/crun", '["/opt/bin/crun", "runc", "crun"]'),
+    ],
+)
+def test_a_low_level_runtime_is_named_where_it_lies(lying: str, value: str) -> None:
+    assert low_level(lying, 'runtimes = ["youki"]').commands == (f"sudo sed -i '22s|=.*|= {value}|' {CONFIG}",)
+    unset = low_level(lying, "")
+    assert unset.commands == ()
+    assert unset.summary.startswith(f"{lying} is there: put it first in `runtimes` of {CONFIG}")
 
 
 def test_a_file_that_nobody_read_is_a_persons_to_correct() -> None:
