@@ -114,6 +114,23 @@ def test_the_package_that_brings_the_shim_is_installed_anew(package: str) -> Non
     assert remedy.commands == (f"sudo apt-get install -y --reinstall {package}",)
 
 
+@pytest.mark.parametrize("package", ["containerd.io", "moby-runc", "runc"])
+def test_the_package_that_brings_a_broken_runc_is_installed_anew(package: str) -> None:
+    made = looked(node(), "/usr/bin/containerd-shim-runc-v2", said="Exec format error", rc=126)
+    made.answer(("packages of the toolkit",), f"manager deb\npkg|deb|{package}|1.1.5|installed|Debian\n")
+    remedy = one(made, "containerd.runc", "ctr-gpus").remedy
+    assert remedy is not None
+    assert remedy.commands == (f"sudo apt-get install -y --reinstall {package}",)
+
+
+def test_k3s_brings_a_runc_of_its_own() -> None:
+    made = looked(k3s(SimNode()), "/usr/bin/containerd-shim-runc-v2", said="Exec format error", rc=126)
+    remedy = one(made, "containerd.runc", "cri-handler").remedy
+    assert remedy is not None
+    said = "k3s brings its own runc: reinstall it, or install runc beside it."
+    assert (remedy.summary, remedy.commands) == (said, ())
+
+
 def test_k3s_brings_a_shim_of_its_own() -> None:
     made = looked(k3s(SimNode()), "")
     remedy = one(made, "containerd.runc", "cri-handler").remedy
