@@ -70,7 +70,7 @@ def test_what_one_line_does_not_mend_is_said_in_words() -> None:
     assert setting(node, 22, ("nvidia-container-runtime", "runtimes"), '["runc"]').commands == ()
     assert setting(node, 21, ("nvidia-container-runtime", "mode"), None).commands == ()
     assert setting(node, 900, ("nvidia-container-runtime", "mode"), '"auto"').commands == ()
-    for key in (("nvidia-ctk", "mode"), ("nvidia-container-runtime", "mode", "x"), ("gone", "mode")):
+    for key in (("nvidia-ctk", "mode"), ("nvidia-container-runtime", "mode", "a"), ("gone", "mode")):
         assert setting(node, 21, key, '"auto"').commands == ()
     for syntax in (True, False):
         nowhere = Problem("found", "expected", Where(CONFIG), ("nvidia-ctk", "path"), '"x"', syntax=syntax)
