@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.node import packed
+from pytest_gpuready.node import memory, packed
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.script import preamble
 from pytest_gpuready.node.transport import Reply, _end_session, argv, by_rule, complaint, shell_command, wants_sudo
@@ -224,7 +224,8 @@ class _Program:
     """One Task, for nodes that are logged in to by the same ssh line."""
 
     def __init__(self, line: str, fanout: int, found: list[tuple[str, str]]) -> None:
-        self._process = _start(TASKS, {"options": line, "fanout": fanout, "routes": found, "most": packed.LIMIT})
+        bounds = {"most": packed.LIMIT, "total": memory.TOTAL, "share": memory.SHARE}
+        self._process = _start(TASKS, {"options": line, "fanout": fanout, "routes": found, **bounds})
         self._lock = threading.Lock()
         self._tickets: dict[tuple[int, str], Ticket] = {}
         self._ended = ""

@@ -4,10 +4,10 @@ Started by its path with one JSON argument. Stands alone: nothing of the package
 thread since a Task forks in Python, and unpickles; ended with all it started by ending its session. What goes wrong as
 a whole is one line on standard error, and status 1.
 
-Its argument is {"options", "fanout", "routes", "most"}: words of ssh, logins at once, what `fleet_lookup` prints, and
-bytes that a node may send. A line of its input is a round, {"id", "nodes", "command", "script", "end", "timeout"};
-each of its nodes is answered once, by {"id", "node", "out", "err" (base64), "rc", "why", "gateway", "spent"}. `why` is
-empty, or timeout, flood, gateway, name.
+Its argument is {"options", "fanout", "routes", "most", "total", "share"}: words of ssh, logins at once, what
+`fleet_lookup` prints, bytes that a node may send, and `memory`'s bounds for all nodes and for each. A line of its input
+is a round, {"id", "nodes", "command", "script", "end", "timeout"}; each of its nodes is answered once, by {"id",
+"node", "out", "err" (base64), "rc", "why", "gateway", "spent"}. `why` is empty, or timeout, flood, gateway, name.
 
 Written against ClusterShell 1.10.1 (a gateway's may be older, 1.9.3 was tried). What is not in its documented interface
 is named where it is used.
@@ -45,9 +45,6 @@ from ClusterShell.Worker.Worker import FANOUT_UNLIMITED, StreamWorker  # noqa: E
 
 #: Longest line of a gateway that is held while its end is waited for, in bytes; it sends some of 64 KiB.
 LINE = 4 * 1024 * 1024
-
-#: Most that all nodes may send who sent more than a share, in bytes.
-TOTAL, SHARE = 256 * 1024 * 1024, 2 * 1024 * 1024
 
 #: Seconds for a gateway to be logged in to and to answer, and for word of its nodes to come after their deadline.
 GATEWAY, GRACE = 15.0, 4.0
@@ -252,7 +249,7 @@ class Round(EventHandler):  # type: ignore[misc]
         if state.out.find(self.end, looked) >= 0:
             self.lingering.append((time.monotonic(), node))
             self.finish(node, rc=0)
-        elif len(state.out) > self.tasks.most or (len(state.out) > SHARE and self.tasks.held > TOTAL):
+        elif self.tasks.too_much(len(state.out)):
             self.lingering.append((0.0, node))
             self.finish(node, why="flood")
 
@@ -314,7 +311,7 @@ class Tasks(EventHandler):  # type: ignore[misc]
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.fanout = max(1, min(int(asked["fanout"]), (most if most > 0 else 1 << 20) // 4 - 16))
-        self.most = int(asked["most"])
+        self.most, self.total, self.share = int(asked["most"]), int(asked["total"]), int(asked["share"])
         self.held = 0
         self.rounds: list[Round] = []
         self.said: dict[str, str] = {}
@@ -330,6 +327,10 @@ class Tasks(EventHandler):  # type: ignore[misc]
         if asked["routes"]:
             task.topology = tree(asked["routes"])
             task.router = PropagationTreeRouter(str(task.topology.root.nodeset), task.topology)
+
+    def too_much(self, size: int) -> bool:
+        """Whether a node that has sent so many bytes has to stop."""
+        return size > self.most or (size > self.share and self.held > self.total)
 
     def run(self) -> None:
         """Until standard input ends."""
