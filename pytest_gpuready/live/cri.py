@@ -37,7 +37,7 @@ _READY: Final = b""  # SANDBOX_READY is 0, and proto3 leaves out zeros
 ATTEMPTS: Final = 3
 
 #: The functions of pods. Q: one call as a section; i is the id in its answer. Y: all of this run's pods are stopped and
-#: removed; $left is what was there. V: whether the pod $p is there and ready. Z: that the image store knows $T.
+#: removed; $left is what was there. V: whether the pod $p is there and ready. E: the shims of this run's pods.
 SHELL: Final = r"""
 H='^@[0-9a-f]\{64\}$'
 q() { sh -c "$SNIPPET" sh "$CLIENT" "$A" - "$1" "$2" "$3" 2>/dev/null </dev/null 7<&- 8>&-; }
@@ -161,6 +161,12 @@ Y() {{
     q {_RUNTIME}RemovePodSandbox {remove} 20 >/dev/null
   done
 }}
+E() {{
+  [ -s "/run/$R/pods" ] || return
+  for x in $(grep -lsFf "/run/$R/pods" /proc/[0-9]*/cmdline); do
+    case $(readlink "${{x%cmdline}}exe") in *containerd-shim-*) x=${{x#/proc/}}; echo "${{x%/cmdline}}" ;; esac
+  done
+}}
 V() {{
   q {_RUNTIME}ListPodSandbox {ready} 5 | tr -c '0-9a-f@' '\\n' | grep "$H" >/dev/null
 }}
@@ -192,6 +198,7 @@ def run_pod(pod: Pod, run: str, key: str, seconds: int) -> str:
         "done=",
         _call(f"{name}/RunPodSandbox/$k", f"{_RUNTIME}RunPodSandbox", start, seconds),
         'p=$i; [ -n "$p" ] || break',
+        'mkdir -p "/run/$R"; printf "$p\\n" >>"/run/$R/pods"',
     ]
     for suffix, asks in (("", True), (".none", False)):
         section = f"{name}{suffix}"
