@@ -160,7 +160,7 @@ class GpuRemedies:
 
     def persistence(self) -> Remedy:
         """The driver forgets its state between uses."""
-        unit = self.platform.unit("nvidia-persistenced.service") if self.platform.has_systemd else None
+        unit = self.platform.unit("nvidia-persistenced.service")
         command = "systemctl enable --now nvidia-persistenced" if unit is not None else "nvidia-smi -pm 1"
         return Remedy("Keep the driver's state between uses, so that GPUs start at once.", (f"{self._sudo}{command}",))
 
