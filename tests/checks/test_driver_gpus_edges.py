@@ -228,8 +228,9 @@ def test_the_manager_is_told_by_what_it_does() -> None:
         ("nv-fabricmanager --version", d.VERSION),
         ("/sys/module/nvidia/version", d.VERSION),
     ]
-    made.unit("nvidia-fabricmanager.service", Id="nvidia-fabricmanager.service")
-    assert failed(made, "fabric-manager").endswith("; the manager runs")
+    for state, does in (("failed", "does not run"), ("active", "runs")):
+        made.unit("nvidia-fabricmanager.service", ActiveState=state)
+        assert failed(made, "fabric-manager").endswith(f"; the manager {does}")
 
 
 def test_without_switches_the_manager_is_elsewhere_unless_it_is_installed() -> None:
