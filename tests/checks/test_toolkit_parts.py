@@ -8,7 +8,8 @@ from pytest_gpuready.views.toolkit import CONFIG
 from tests.checks.test_toolkit import healthy
 from tests.checks.test_toolkit_edges import CLI, FOLDERS, commands
 from tests.checks.test_toolkit_programs import MINE, named
-from tests.support.toolkit import config, legacy, one, packages, record, says
+from tests.support.simnode import SimNode
+from tests.support.toolkit import config, containerd, debian, legacy, one, packages, record, says, toolkit
 
 HOOKS = "mode jit-cdi: /usr/bin/nvidia-ctk, and nvidia-cdi-hook for specs on disk"
 
@@ -58,6 +59,22 @@ def test_a_hook_is_looked_for_by_the_name_that_the_file_gives_or_else_the_usual_
     assert found.expected == f"my-hook in {FOLDERS}"
     bare = one(healthy().remove(CONFIG).remove("/usr/bin/nvidia-ctk"), "toolkit.hook")
     assert bare.expected == f"nvidia-ctk in {FOLDERS}"
+
+
+@pytest.mark.parametrize(
+    ("names", "upgraded"),
+    [(("nvidia-container-toolkit-base",), "nvidia-container-toolkit-base"), ((), "nvidia-container-toolkit")],
+)
+def test_what_is_installed_of_the_family_is_upgraded_or_else_the_toolkit(names: tuple[str, ...], upgraded: str) -> None:
+    node = containerd(toolkit(debian(SimNode()), "1.13.5"))
+    packages(node, *(f"{name} 1.13.5-1" for name in names), owners={})
+    found = commands(one(node, "toolkit.supports-containerd"))
+    assert found == (f"sudo apt-get update && sudo apt-get install -y --only-upgrade {upgraded}",)
+
+
+def test_any_nvidia_ctk_writes_the_file_that_is_not_there_yet() -> None:
+    node = containerd(toolkit(debian(SimNode()), "1.14.6")).remove("/etc/containerd/config.toml")
+    assert one(node, "toolkit.supports-containerd").found == "nvidia-ctk 1.14.6 knows containerd 2.1.9"
 
 
 def test_links_are_made_by_the_nvidia_ctk_that_is_there() -> None:
