@@ -104,7 +104,7 @@ class ServiceRemedies:
         if command is None:
             pid = known(lambda: self.live.pid, None)
             why = "no service of systemd carries it" if self._systemd else "this node has no systemd"
-            return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
+            return Remedy(f"Restart {name} by what started it: {why}{f' (pid {pid})' if pid else ''}.")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
     def unhide(self, what: str) -> Remedy:

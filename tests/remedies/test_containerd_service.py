@@ -45,6 +45,17 @@ def test_restart_command_is_known_where_a_service_of_systemd_carries_the_daemon(
     assert said(mend(by_hand).restart()) == (words, ())
     words = "Restart containerd by what started it: this node has no systemd (pid 900)."
     assert said(mend(healthy(SimNode(systemd=False))).restart()) == (words, ())
+    hidden = healthy(SimNode(systemd=False)).answer(("list of processes",), "", state="timeout")
+    assert said(mend(hidden).restart()) == (words.replace(" (pid 900)", ""), ())
+
+
+def test_start_unmasks_the_unit_first_and_without_systemd_is_what_supervises_it() -> None:
+    node = stopped(healthy(SimNode()))
+    assert said(mend(node).start()) == ("Start containerd, now and at every boot.", (ENABLE,))
+    node.units["containerd.service"] |= {"LoadState": "masked"}
+    assert mend(node).start().commands == ("sudo systemctl unmask containerd", ENABLE)
+    words = "Start containerd by what supervises it here: this node has no systemd."
+    assert said(mend(stopped(healthy(SimNode(systemd=False)))).start()) == (words, ())
 
 
 def test_start_without_a_unit_installs_what_brings_one() -> None:
