@@ -173,10 +173,8 @@ class ServiceRemedies:
                 return self.again("containerd")
             wrong, words = f"{first} cannot be run", [program, *flags]
         elif said is not None:
-            wrong, words = (
-                f"containerd has no {said[1]}, or wants a value with it",
-                [first, *_without_flag(flags, said[1])],
-            )
+            wrong = f"containerd has no {said[1]}, or wants a value with it"
+            words = [first, *_without_flag(flags, said[1])]
         else:
             return None
         if not all(_PLAIN.fullmatch(word) for word in words):

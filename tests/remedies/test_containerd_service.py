@@ -54,6 +54,8 @@ def test_start_unmasks_the_unit_first_and_without_systemd_is_what_supervises_it(
     assert said(mend(node).start()) == ("Start containerd, now and at every boot.", (ENABLE,))
     node.units["containerd.service"] |= {"LoadState": "masked"}
     assert mend(node).start().commands == ("sudo systemctl unmask containerd", ENABLE)
+    node.answer(("systemctl show",), "", state="timeout")
+    assert mend(node).start().commands == (ENABLE,)
     words = "Start containerd by what supervises it here: this node has no systemd."
     assert said(mend(stopped(healthy(SimNode(systemd=False)))).start()) == (words, ())
 
