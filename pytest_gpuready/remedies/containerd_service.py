@@ -127,7 +127,7 @@ class ServiceRemedies:
         if command is None:
             pid = known(lambda: self.live.pid, None)
             why = "no service of systemd carries it" if self._systemd else "this node has no systemd"
-            return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
+            return Remedy(f"Restart {name} by what started it: {why}{f' (pid {pid})' if pid else ''}.")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
     def unhide(self, what: str) -> Remedy:
@@ -173,10 +173,8 @@ class ServiceRemedies:
                 return self.again("containerd")
             wrong, words = f"{first} cannot be run", [program, *flags]
         elif said is not None:
-            wrong, words = (
-                f"containerd has no {said[1]}, or wants a value with it",
-                [first, *_without_flag(flags, said[1])],
-            )
+            wrong = f"containerd has no {said[1]}, or wants a value with it"
+            words = [first, *_without_flag(flags, said[1])]
         else:
             return None
         if not all(_PLAIN.fullmatch(word) for word in words):

@@ -34,6 +34,14 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         r"containerd_files\.py:\d+ cri_enabled: (and: error is not None dropped|… if error is not None → if True)",
         "a plugin that fails has its error; where the daemon itself does not start, config-loads blocks this check",
     ),
+    (
+        r"containerd_handlers\.py:\d+ _there: if found is None → if False",
+        "who asks needs containerd.handler, which found it, and without its default handler CRI fails",
+    ),
+    (
+        r"containerd_service\.py:\d+ ServiceRemedies\._manager: or: '' dropped",
+        "every table lacks both None and the empty name; only its type wants a name",
+    ),
 )
 
 

@@ -47,6 +47,7 @@ def drop_in(line: str) -> tuple[str, ...]:
         ("/usr/bin/containerd --trace -c /etc/c.toml", "-trace", "/usr/bin/containerd -c /etc/c.toml"),
         ("/usr/bin/containerd -c /c.toml --trace a -l debug", "-trace", "/usr/bin/containerd -c /c.toml -l debug"),
         ("/usr/bin/containerd --trace --tracer a b", "-trace", "/usr/bin/containerd --tracer a b"),
+        ("/usr/bin/containerd -l trace --trace", "-trace", "/usr/bin/containerd -l trace"),
     ],
 )  # fmt: skip
 def test_a_flag_that_containerd_has_not_is_left_out_with_its_value(command: str, flag: str, mended: str) -> None:
@@ -69,10 +70,11 @@ def test_a_program_that_cannot_be_run_gives_way_to_the_one_that_is_there() -> No
     assert commands == drop_in("/usr/bin/containerd -c /etc/c.toml")
 
 
-def test_where_the_one_that_is_there_cannot_be_run_its_package_is_installed_again() -> None:
-    summary, commands = start(node("/usr/bin/containerd", status="203"))
-    assert summary == "Put containerd beside containerd again: it comes with containerd's own archive and packages."
-    assert commands == ()
+def test_where_the_one_that_is_there_cannot_be_run_or_there_is_none_its_package_is_installed_again() -> None:
+    again = "Put containerd beside containerd again: it comes with containerd's own archive and packages."
+    assert start(node("/usr/bin/containerd", status="203")) == (again, ())
+    gone = node("/usr/local/bin/containerd", status="203").remove("/usr/bin/containerd")
+    assert start(gone) == (again, ())
 
 
 @pytest.mark.parametrize("word", ["$OPTIONS", "%i", "a\\x20b", "'a"])
