@@ -169,7 +169,7 @@ FAULTS = (
         " restart",
         ("containerd.handler-runtime-type",),
         spares=("ctr-gpus",),
-        generations=NEWEST,
+        generations=("1.6", "1.7", "2.x"),
     ),
     Fault(
         "cgroup-driver-differs",
