@@ -139,7 +139,7 @@ class Judge:
         fact = self.views.facts.peek(SUDO)
         return fact is not None and fact.state != "ok"
 
-    @property
+    @functools.cached_property
     def _late(self) -> bool:
         """The deadline passed before all was asked."""
         return self.views.facts.peek(LATE) is not None
