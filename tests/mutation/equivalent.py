@@ -34,6 +34,10 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         r"containerd_files\.py:\d+ cri_enabled: (and: error is not None dropped|… if error is not None → if True)",
         "a plugin that fails has its error; where the daemon itself does not start, config-loads blocks this check",
     ),
+    (
+        r"checks/live\.py:\d+ _route_check: 'live\.image' dropped",
+        "it runs when the module is imported, before any test; `need live.…: live.image` is the same change",
+    ),
 )
 
 
