@@ -39,6 +39,10 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         "a spec is too new only to a reader whose newest version is known; only its type says that it may be none",
     ),
     (
+        r"remedies/cdi\.py:\d+ CdiRemedies\._enablings: or: b'' dropped",
+        "the file in which a setting stands is there; only its type says that it may be none",
+    ),
+    (
         r"checks/live\.py:\d+ _route_check: 'live\.image' dropped",
         "it runs when the module is imported, before any test; `need live.…: live.image` is the same change",
     ),
