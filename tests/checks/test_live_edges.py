@@ -167,6 +167,13 @@ def test_a_known_end_says_what_is_to_be_done() -> None:
     assert remedy(bare).summary.startswith("The request was not acted upon: ")
 
 
+def test_a_container_that_does_not_run_blocks_what_is_asked_of_it_and_nothing_that_was_looked_at_before() -> None:
+    found = report(HOST, IMAGE, section("ctr-gpus", b"boom", 3), settings=CLIENT)
+    assert set(found.blocks("live.ctr-gpus")) == {"live.same-gpus", "live.isolation"}
+    unbuilt = report(HOST, section("image", b"", 1), settings=CLIENT)
+    assert all(check.startswith("live.") for check in unbuilt.blocks("live.image"))
+
+
 # ---------------------------------------------------------------------- what nvidia-smi listed
 
 
@@ -232,7 +239,9 @@ def test_what_is_refused_inside_is_no_fault_where_nobody_looked_outside() -> Non
     ],
 )
 def test_which_gpus_differ_is_told_with_both_lists(inside: tuple[str, ...], words: str) -> None:
-    outcome = gpus(probed(inside)).findings["live.same-gpus"].outcome
+    found = gpus(probed(inside))
+    assert (found.routes["ctr-gpus"].verdict, found.routes["ctr-gpus"].roots) == ("not-ready", ("live.same-gpus",))
+    outcome = found.findings["live.same-gpus"].outcome
     assert (outcome.status, outcome.found) == ("fail", words)
     assert outcome.expected == f"the node's GPUs: {', '.join(UUIDS)}"
     lists = ["\n".join(f"GPU {n}: NVIDIA H100 (UUID: {one})" for n, one in enumerate(side)) for side in (inside, UUIDS)]
