@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuready.containerd_api.grpcwire import encode
+from pytest_gpuready.live.plan import POD_ROUTES
 from pytest_gpuready.model import Evidence, Settings
 from pytest_gpuready.routes import ROUTES
 from tests.checks.test_live import HOST, IMAGE, LIVE, NAMED, gpus, pods, report
-from tests.live.answers import ID, NODES, UUIDS, curl, judged, nothing, pod, probed, section, whole
-from tests.support import nodes
+from tests.live.answers import ID, NODES, UUIDS, curl, healthy, judged, nothing, pod, probed, section, whole
+from tests.support import containerd, nodes
 from tests.support.driver import uuid
 
 if TYPE_CHECKING:
     from pytest_gpuready.model import Outcome, Remedy
     from pytest_gpuready.report.model import NodeReport
+    from tests.support.simnode import SimNode
 
 CTR, CRI = ROUTES["ctr-gpus"].command, ROUTES["cri-handler"].command
 NAME = "docker.io/nvidia/cuda:12.8.1-base-ubuntu24.04"
@@ -124,6 +126,34 @@ def test_each_end_of_a_container_has_its_words_and_shows_what_was_said(
 ) -> None:
     found = report(HOST, IMAGE, section_, section("ctr.none", nothing()))
     assert said(found) == (status, words, () if shown is None else (Evidence(CTR, shown),))
+
+
+def node_of(route: str) -> SimNode:
+    """A node on which this route may be tried: with nerdctl; for pods without a class the handler is the default."""
+    node = nodes.ready().program("/usr/bin/nerdctl").answer(("nerdctl", "--version"), "nerdctl version 2.0.0\n")
+    if route == "cri-default":
+        table = f'[{containerd.V3}.containerd]\n  default_runtime_name = "nvidia"\n'
+        node.put(containerd.CONFIG, containerd.config("2.1.9") + table)
+        containerd.says(node, containerd.loaded(node, "2.1.9"))
+    return node
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_routes_own_container_decides_for_it(route: str) -> None:
+    text = "container.Runtime.Name must be set"
+    settings, name = Settings(routes=(route,), live=True), f"live.{route}"
+    refused = section(route, text.encode(), 1)
+    if route in POD_ROUTES:
+        refused = section(f"{route}/RunPodSandbox/1", curl("RunPodSandbox", None, 2, text))
+    for answer, status, verdict, proof in (
+        (healthy(), "pass", "ready", "live"),
+        (whole(HOST, IMAGE, refused), "fail", "not-ready", "configured"),
+        (whole(HOST, IMAGE), "unknown", "unknown", "configured"),
+    ):
+        found = judged(node_of(route), answer, settings)
+        mine = found.routes[route]
+        assert (found.findings[name].status, mine.verdict, mine.proof) == (status, verdict, proof)
+        assert mine.roots == (() if status == "pass" else (name,))
 
 
 def test_gpus_in_use_are_left_alone_which_proves_nothing() -> None:
