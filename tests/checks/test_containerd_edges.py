@@ -67,6 +67,13 @@ def test_a_stopped_daemon_says_what_its_unit_is_and_its_last_words() -> None:
     assert outcome(node, "running").found == "no containerd runs: containerd.service is masked"
 
 
+def test_what_systemd_says_of_a_program_that_it_could_not_run_is_shown() -> None:
+    said = "containerd.service: Failed at step EXEC spawning /opt/containerd: No such file or directory"
+    journal = f"{said}\ncontainerd.service: Failed with result 'exit-code'.\n"
+    found = outcome(stopped(healthy(SimNode())).answer(("journalctl",), journal), "running")
+    assert evidence(found)[1:] == [("journalctl -u containerd", said)]
+
+
 def test_without_a_unit_nothing_is_said_of_one() -> None:
     found = outcome(stopped(healthy(SimNode(systemd=False))), "running")
     assert (found.found, evidence(found)) == ("no containerd runs", [])

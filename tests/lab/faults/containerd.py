@@ -239,6 +239,22 @@ FAULTS = (
         generations=NEWEST,
     ),
     Fault(
+        "unit-with-a-flag-that-there-is-not",
+        "ExecStart with a flag that containerd has not: it ends at once, with its usage.",
+        UNIT.format("ExecStart=\\nExecStart=/usr/bin/containerd --log-levle debug"),
+        ("containerd.running",),
+        says="flag provided but not defined: -log-levle",
+        generations=("1.6", "2.x"),
+    ),
+    Fault(
+        "unit-of-a-program-that-is-gone",
+        "ExecStart names the place of a containerd that was installed by hand and is no longer there.",
+        UNIT.format("ExecStart=\\nExecStart=/usr/local/bin/containerd"),
+        ("containerd.running",),
+        says="/usr/local/bin/containerd",
+        generations=NEWEST,
+    ),
+    Fault(
         "unit-that-hides-the-configuration",
         "TemporaryFileSystem=/etc/containerd: what is on disk is right, and a restart does not bring it.",
         UNIT.format("TemporaryFileSystem=/etc/containerd"),
