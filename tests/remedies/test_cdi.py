@@ -67,6 +67,7 @@ def test_what_lacks_is_brought_first_where_a_package_is_known_to_bring_it() -> N
     assert found.commands == GENERATE
     neither = lacking(node().remove("/usr/bin/nvidia-ctk"))
     assert neither.commands[-1:] == GENERATE
+    assert "apt-get install -y nvidia-container-toolkit" in neither.commands[-2]
     assert neither.summary.endswith(
         "Then generate /var/run/cdi/nvidia.yaml; it is read at each container start, nothing is restarted."
     )
