@@ -83,9 +83,7 @@ class Judge:
         self.denials: dict[str, list[str]] = {}
         #: By route, what it requires without containers, and with them.
         self.configured = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
-        self.closures = dict(self.configured)
-        if any(check.family == LIVE for check in checks.values()):
-            self.closures = {route: ids | self._closure(live_checks(route)) for route, ids in self.configured.items()}
+        self.closures = {route: ids | self._closure(live_checks(route)) for route, ids in self.configured.items()}
 
     @functools.cached_property
     def mend(self) -> Remedies:
@@ -214,8 +212,8 @@ class Judge:
         if self._late:  # what did come in time is judged
             needs = [need for need in needs if need != REACHABLE]
         if check_id == f"live.{route}":
-            needs += sorted(self.configured[route] - {check_id})
-        elif check_id in live_checks(route) and check_id != "live.image":
+            needs += sorted(self.configured[route])
+        elif check_id in live_checks(route):
             needs.append(f"live.{route}")
         return [need for need in needs if need in self.checks]
 

@@ -123,7 +123,7 @@ def _nerdctl(views: Views) -> frozenset[str]:
 
 def live_checks(route: str) -> frozenset[str]:
     """What a route requires besides where containers are run."""
-    return frozenset({"live.image", f"live.{route}", "live.same-gpus", "live.isolation"})
+    return frozenset({f"live.{route}", "live.same-gpus", "live.isolation"})
 
 
 @dataclass(frozen=True)

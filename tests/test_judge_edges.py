@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pytest_gpuready.checks.catalogue import make
 from pytest_gpuready.judge import clean_outcome, judge
 from pytest_gpuready.model import (
@@ -20,7 +22,7 @@ from pytest_gpuready.model import (
     unknown,
     warned,
 )
-from pytest_gpuready.node.facts import Fact, Facts
+from pytest_gpuready.node.facts import LATE, Fact, Facts
 from pytest_gpuready.routes import ROUTES
 from tests.support.simnode import SimNode
 from tests.test_judge import BAD, BOTH, OK, ONE, node, report, small
@@ -206,3 +208,26 @@ def test_every_part_of_an_outcome_that_is_there_is_kept() -> None:
     assert hidden.remedy is not None
     assert hidden.remedy.commands == ()
     assert hidden.remedy.summary.startswith("do A name in it")
+
+
+LACKS = "stat /x: no answer within the deadline"
+
+
+@pytest.mark.parametrize(
+    ("answer", "late", "status"),
+    [
+        (Undetermined(LACKS), True, "blocked"),
+        (Undetermined("file /x: not reached: interrupted"), True, "blocked"),
+        (Undetermined("file /x was not looked at"), True, "blocked"),
+        (Undetermined("its version cannot be had"), True, "unknown"),
+        (failed(LACKS, expected="x"), True, "fail"),
+        (passed(LACKS), True, "pass"),
+        (Undetermined(LACKS), False, "unknown"),
+    ],
+)
+def test_on_a_node_that_was_late_what_lacks_answers_for_that_has_one_root(answer: Any, late: bool, status: str) -> None:  # noqa: FBT001
+    facts = node().facts(BOTH)
+    if late:
+        facts.add(LATE, Fact("timeout", note="it was at x"))
+    found = judge(facts, BOTH, checks=small({"containerd.running": answer})).findings["containerd.running"]
+    assert (found.status, found.blocked_by) == (status, ("node.reachable",) if status == "blocked" else ())

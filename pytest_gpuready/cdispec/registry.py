@@ -20,7 +20,7 @@ class Conflict:
     """A device (`vendor/class=name`) that two files of one directory define."""
 
     name: str
-    paths: tuple[str, str]
+    specs: tuple[Spec, Spec]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def resolve(directories: Sequence[Sequence[Spec]]) -> Registry:
                 name = f"{spec.kind}={device.name}"
                 other = devices.get(name)
                 if other is not None and other[0] == priority:
-                    conflicts.setdefault(name, Conflict(name, (spec.path, other[1].path)))
+                    conflicts.setdefault(name, Conflict(name, (spec, other[1])))
                 else:
                     devices[name] = (priority, spec, device)
     resolved = {name: (spec, device) for name, (_, spec, device) in devices.items() if name not in conflicts}

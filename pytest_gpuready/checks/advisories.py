@@ -40,7 +40,7 @@ def toolkit_not_vulnerable(toolkit: Toolkit, platform: Platform, mend: Remedies)
     found = advisories.hits(advisories.TOOLKIT, version[:3])
     if toolkit.config_for("cri-handler").get("features", "disable-cuda-compat-lib-hook") is True:
         found = [advisory for advisory in found if advisory.id != advisories.MITIGATED_BY_HOOK]
-    package = toolkit.owner(path) if path else None
+    package = toolkit.owner(path)
     if found and package is not None and package.vendor and not package.is_nvidias:
         return not_applicable(_ask(package, platform))
     names = [name for name in toolkit.packages if "nvidia-container" in name]
@@ -63,13 +63,13 @@ def containerd_not_vulnerable(
     """
     text = containerd_live.disk_version_text
     found = advisories.hits(advisories.CONTAINERD, numbers(text)[:3])
-    package = toolkit.owner(containerd_live.executable or "/usr/bin/containerd")
-    if found and package is not None and package.name not in _UPSTREAM_PACKAGES:
-        return not_applicable(_ask(package, platform))
-    if found and package is None and not containerd_live.upstream_build and not containerd_live.flavour.embedded:
-        return not_applicable(f"containerd {text} is no build of upstream's: ask who built it what it has backported")
+    package = toolkit.owner(containerd_live.executable)
     if package is not None:
+        if found and package.name not in _UPSTREAM_PACKAGES:
+            return not_applicable(_ask(package, platform))
         return _said(f"containerd {text}", found, lambda: mend.packages.upgrade(package.name))
+    if found and not containerd_live.upstream_build and not containerd_live.flavour.embedded:
+        return not_applicable(f"containerd {text} is no build of upstream's: ask who built it what it has backported")
     return _said(f"containerd {text}", found, lambda: mend.packages.by_hand("containerd", containerd_live.flavour.name))
 
 

@@ -130,8 +130,8 @@ def ordered(checks: dict[str, Check]) -> dict[str, Check]:
     graphlib.TopologicalSorter(graph).prepare()
     families = {family: number for number, family in enumerate(FAMILIES)}
 
-    def place(check: Check) -> tuple[int, bool, int, str]:
-        return families.get(check.family, len(families)), check.id != REACHABLE, _depth(check.id, graph), check.id
+    def place(check: Check) -> tuple[int, int, str]:
+        return families.get(check.family, len(families)), _depth(check.id, graph), check.id
 
     return {check.id: check for check in sorted(checks.values(), key=place)}
 

@@ -31,6 +31,7 @@ from pytest_gpuready.views.cdi import CDI_ROUTES, GPU_KIND, too_new
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_gpuready.cdispec.spec import Spec
     from pytest_gpuready.remedies import Remedies
     from pytest_gpuready.views.cdi import Cdi, Reader, SpecFile
     from pytest_gpuready.views.containerd_config import ContainerdConfig
@@ -102,7 +103,7 @@ def by_reader(cdi: Cdi, judge: Callable[[Reader], Outcome | None]) -> Answer:
 
 def _relevant(files: list[SpecFile], reader: Reader) -> list[SpecFile]:
     """Files that are, or may be meant to be, specs of the kinds that the reader's route asks for."""
-    return [found for found in files if found.spec is None or found.spec.kind in reader.kinds]
+    return [found for found in files if found.kind in (None, *reader.kinds)]
 
 
 def _in(reader: Reader) -> str:
@@ -162,7 +163,7 @@ def spec_present(cdi: Cdi, mend: Remedies) -> Answer:
         elsewhere = _relevant(cdi.everywhere(), reader)
         if elsewhere:
             return passed(f"{elsewhere[0].path} (which {reader.name} does not read: cdi.enabled)")
-        others = ", ".join(f"{found.path} ({found.spec.kind})" for found in cdi.of(reader) if found.spec is not None)
+        others = ", ".join(f"{found.path} ({found.kind})" for found in cdi.of(reader))
         return failed(
             f"no spec of {' or '.join(reader.kinds)} in {_in(reader)}{f'; there is {others}' if others else ''}",
             expected=f"a CDI spec of {GPU_KIND} that {reader.name} reads",
@@ -195,8 +196,7 @@ def spec_valid(cdi: Cdi, mend: Remedies) -> Answer:
         for found in here:
             if found.denied:
                 raise Denied(found.path)
-        unread = [found for found in here if found.unread is not None]
-        bad = [(found, _fault(found, reader)) for found in here if _fault(found, reader)]
+        bad = [(found, fault) for found in here if (fault := _fault(found, reader))]
         good = [found.spec for found in here if found.spec is not None and not too_new(found.spec, reader)]
         if not here:
             return None
@@ -210,8 +210,8 @@ def spec_valid(cdi: Cdi, mend: Remedies) -> Answer:
                 evidence=said[1:],
                 remedy=mend.cdi.generate(found.path),
             )
-        if unread and not good:
-            return unknown(str(unread[0].unread))
+        if not good:
+            return unknown(str(here[0].unread))  # what is neither bad nor good was not judged
         names = ", ".join(
             f"{spec.path}: {spec.kind}, {len(spec.devices)} devices, CDI {spec.version_text}" for spec in good
         )
@@ -228,11 +228,11 @@ def spec_valid(cdi: Cdi, mend: Remedies) -> Answer:
     return by_reader(cdi, judge)
 
 
-def _fault(found: SpecFile, reader: Reader) -> str:
+def _fault(found: SpecFile, reader: Reader) -> str | None:
     if found.spec is not None and too_new(found.spec, reader):
         known = ".".join(map(str, reader.newest or VERSIONS[-1]))
         return f"invalid version {found.spec.version_text!r} to {reader.name}, which knows CDI up to {known}"
-    return found.fault or ""
+    return found.fault
 
 
 def _line(found: SpecFile) -> int | None:
@@ -260,17 +260,18 @@ def no_conflicts(cdi: Cdi, driver: Driver, mend: Remedies) -> Answer:
         conflicts = [one for one in registry.conflicts if one.name.partition("=")[0] in reader.kinds]
         if not conflicts:
             return passed(f"{len(registry.names(reader.kinds))} devices, each in one file")
-        paths = conflicts[0].paths
+        specs = conflicts[0].specs
         names = ", ".join(one.name for one in conflicts[:6])
-        victim = _victim(cdi, paths, version)
+        victim = _victim(specs, version)
         return failed(
-            f"{names}{' and more' if len(conflicts) > 6 else ''} in {paths[0]} and {paths[1]}: none of them resolves",
+            f"{names}{' and more' if len(conflicts) > 6 else ''} in {specs[0].path} and {specs[1].path}: "
+            "none of them resolves",
             expected="each device in one file of a directory",
             where=Where(victim),
             evidence=tuple(
                 Evidence(
                     "as the registry says",
-                    f'conflicting device "{one.name}" (specs "{one.paths[0]}", "{one.paths[1]}")',
+                    f'conflicting device "{one.name}" (specs "{one.specs[0].path}", "{one.specs[1].path}")',
                 )
                 for one in conflicts[:3]
             ),
@@ -280,14 +281,12 @@ def no_conflicts(cdi: Cdi, driver: Driver, mend: Remedies) -> Answer:
     return by_reader(cdi, judge)
 
 
-def _victim(cdi: Cdi, paths: tuple[str, str], version: str | None) -> str:
+def _victim(specs: tuple[Spec, Spec], version: str | None) -> str:
     """Which of two conflicting files is one too many: that of another driver, else the one not usually written."""
-    specs = [found.spec for path in paths if (found := cdi.at(path)).spec is not None]
-    stale = [spec.path for spec in specs if spec is not None and version and versions(spec) - {version}]
+    stale = [spec for spec in specs if version and versions(spec) - {version}]
     if len(stale) == 1:
-        return stale[0]
-    unusual = [path for path in paths if posixpath.basename(path) != "nvidia.yaml"]
-    return unusual[0] if unusual else paths[0]
+        return stale[0].path
+    return min(specs, key=lambda spec: posixpath.basename(spec.path) == "nvidia.yaml").path
 
 
 @check("cdi.spec-current", title="What the CDI spec names is there today", needs=["cdi.spec-valid"])
@@ -306,8 +305,6 @@ def spec_current(cdi: Cdi, driver: Driver, mend: Remedies) -> Answer:
     """
 
     def judge(reader: Reader) -> Outcome | None:
-        if not _relevant(cdi.of(reader), reader):
-            return None
         in_force = {spec.path: spec for spec, _ in cdi.registry(reader).of_kinds(reader.kinds).values()}
         if not in_force:
             return None
@@ -341,9 +338,9 @@ def devices_complete(cdi: Cdi, nvml: Nvml, mend: Remedies) -> Answer:
     """
 
     def judge(reader: Reader) -> Outcome | None:
-        if not _relevant(cdi.of(reader), reader):
-            return None
         devices = cdi.registry(reader).of_kinds(reader.kinds)
+        if not devices:
+            return None  # the checks that this one needs say why
         wanted = [
             want for gpu in nvml.devices if not gpu.lost for want in _wanted(gpu, by_index=reader.route == "ctr-gpus")
         ]
@@ -352,29 +349,28 @@ def devices_complete(cdi: Cdi, nvml: Nvml, mend: Remedies) -> Answer:
             raise Undetermined("NVML lists no GPU")
         if not missing:
             return passed(f"{len(wanted)} of {len(wanted)} GPUs and MIG devices: {', '.join(sorted(devices)[:12])}")
-        paths = list(dict.fromkeys(spec.path for spec, _ in devices.values()))
-        listed = ", ".join(sorted(devices)[:12]) or "nothing"
+        path = list(dict.fromkeys(spec.path for spec, _ in devices.values()))[-1]
         return failed(
-            f"no device for {', '.join(missing[:8])}; there is {listed}",
+            f"no device for {', '.join(missing[:8])}; there is {', '.join(sorted(devices)[:12])}",
             expected="a device for every GPU, by its index" + ("" if reader.route == "ctr-gpus" else " or UUID"),
-            where=Where(paths[-1]) if paths else None,
-            remedy=mend.cdi.generate(paths[-1] if paths else _target(reader)),
+            where=Where(path),
+            remedy=mend.cdi.generate(path),
         )
 
     return by_reader(cdi, judge)
 
 
-def _wanted(gpu: Gpu, *, by_index: bool) -> list[tuple[str, set[str]]]:
+def _wanted(gpu: Gpu, *, by_index: bool) -> list[tuple[str, set[str | None]]]:
     """What a GPU asks for: a title, and the names of which one must be there."""
     if gpu.mig_enabled:
         found = []
         for mig in gpu.mig_devices:
             place = f"{gpu.index}:{mig.index}"
-            found.append((f"MIG device {place}", {place, f"mig{place}", mig.uuid or place}))
+            found.append((f"MIG device {place}", {place, f"mig{place}", mig.uuid}))
         return found
     if by_index:
         return [(f"GPU {gpu.index} by its index", {str(gpu.index)})]
-    return [(f"GPU {gpu.index}", {str(gpu.index), f"gpu{gpu.index}", gpu.uuid or str(gpu.index)})]
+    return [(f"GPU {gpu.index}", {str(gpu.index), f"gpu{gpu.index}", gpu.uuid})]
 
 
 @check("cdi.refresh", title="The CDI spec survives a reboot", advisory=True)
@@ -387,7 +383,7 @@ def refresh(cdi: Cdi, platform: Platform, mend: Remedies) -> Outcome:
     Fix: enable nvidia-cdi-refresh (toolkit 1.18), or keep the spec in /etc/cdi.
     References: toolkit v1.20.0:deployments/systemd/nvidia-cdi-refresh.service and .path; toolkit issue 1611.
     """
-    specs = [found for found in cdi.everywhere() if found.spec is None or found.spec.kind == GPU_KIND]
+    specs = [found for found in cdi.everywhere() if found.kind in (None, GPU_KIND)]
     if not specs:
         return not_applicable("there is no CDI spec of NVIDIA's")
     service, path = platform.unit(REFRESH_SERVICE), platform.unit(REFRESH_PATH)

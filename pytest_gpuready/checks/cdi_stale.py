@@ -116,8 +116,8 @@ def _node(cdi: Cdi, node: DeviceNode, driver: Driver) -> list[Stale]:
     with contextlib.suppress(Undetermined, NotApplicable):
         if posixpath.basename(node.host).startswith("nvidia-uvm"):
             major = driver.majors.get("nvidia-uvm", major)
-    if (node.major, node.minor or 0) != (major, minor):
-        said = f"{node.major},{node.minor or 0}"
+    said = f"{node.major},{node.minor or 0}"
+    if said != f"{major},{minor}":
         return [Stale(f"{node.host} has the numbers {said} in it, and is {major},{minor} today", node.line)]
     return []
 

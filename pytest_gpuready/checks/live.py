@@ -14,23 +14,21 @@ from pytest_gpuready.live.image import BUILTIN, full_reference, missing_tag
 from pytest_gpuready.live.plan import POD_ROUTES
 from pytest_gpuready.model import (
     Answer,
-    Denied,
     Evidence,
-    NotApplicable,
     Outcome,
     Remedy,
-    Undetermined,
     failed,
     not_applicable,
     passed,
     unknown,
 )
 from pytest_gpuready.node.clean import clean, one_line
-from pytest_gpuready.routes import ROUTES, offer
+from pytest_gpuready.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_gpuready.live.probe import Seen
     from pytest_gpuready.remedies import Remedies
     from pytest_gpuready.views.live import Live, Ran
 
@@ -52,8 +50,10 @@ def image(live: Live, mend: Remedies) -> Answer:
     distribution: there is no `12.3.0-base`).
     """
     section = live.section("image")
-    if section is None or section.rc is None:
-        return not_applicable("no container was to be run, so no image was looked for")
+    if section is None:
+        return not_applicable("no image was looked for")
+    if section.rc is None:
+        return unknown("the run broke off while the image was made or looked for")
     reference = live.views.settings.image
     said = clean(section.data.decode("utf-8", "replace")).strip()
     if reference == BUILTIN:
@@ -85,9 +85,6 @@ def image(live: Live, mend: Remedies) -> Answer:
 
 def _ran(live: Live, route: str, mend: Remedies) -> Outcome:
     """How a route's container ended."""
-    why = offer(live.views, route)
-    if why is not None:
-        raise NotApplicable(f"not offered by this node: {why}")
     busy = live.busy
     if busy is not None:
         return unknown(f"the GPUs were left alone (--gpuready-live-idle-only); {busy}")
@@ -107,9 +104,11 @@ def _ran(live: Live, route: str, mend: Remedies) -> Outcome:
                 "Let the kubelet rest meanwhile (systemctl stop kubelet; start it again afterwards), or run a pod."
             ),
         )
-    if ran.state == "failed" or ran.seen is None:
+    if ran.seen is None:
         return _ended(ran, expected, evidence, mend)
-    return _listed(live, ran, expected, evidence, mend)
+    if ran.seen.uuids and ran.seen.smi == 0:
+        return _opened(live, ran.seen, ran.seconds, evidence, mend)
+    return _listed_none(ran.seen, expected, evidence, mend)
 
 
 def _ended(ran: Ran, expected: str, evidence: tuple[Evidence, ...], mend: Remedies) -> Outcome:
@@ -129,23 +128,26 @@ def _ended(ran: Ran, expected: str, evidence: tuple[Evidence, ...], mend: Remedi
     )
 
 
-def _listed(live: Live, ran: Ran, expected: str, evidence: tuple[Evidence, ...], mend: Remedies) -> Outcome:
-    seen = ran.seen
-    assert seen is not None  # noqa: S101 - the caller looked
+def _opened(live: Live, seen: Seen, seconds: float, evidence: tuple[Evidence, ...], mend: Remedies) -> Outcome:
+    """nvidia-smi lists GPUs: what CUDA opens first opens too, or as little as outside."""
     outside = live.outside
-    if seen.uuids and seen.smi == 0:
-        refused = seen.refused(probe.UVM) and outside is not None and not outside.refused(probe.UVM)
-        if refused:
-            return failed(
-                f"nvidia-smi lists {_count(seen.uuids)}, but opening {probe.UVM} is refused inside "
-                f"({seen.opens[probe.UVM]}), and not outside ({outside.opens.get(probe.UVM)}): CUDA will not start"
-                if outside is not None
-                else "",
-                expected=f"{probe.UVM} opens inside as outside",
-                evidence=evidence,
-                remedy=_uvm(mend),
-            )
-        return passed(f"{_count(seen.uuids)} listed by nvidia-smi inside, after {ran.seconds:.1f} s", evidence=evidence)
+    if seen.refused(probe.UVM) and outside is not None and not outside.refused(probe.UVM):
+        anew = mend.cdi.generate()
+        return failed(
+            f"nvidia-smi lists {_count(seen.uuids)}, but opening {probe.UVM} is refused inside "
+            f"({seen.opens[probe.UVM]}), and not outside ({outside.opens.get(probe.UVM)}): CUDA will not start",
+            expected=f"{probe.UVM} opens inside as outside",
+            evidence=evidence,
+            remedy=Remedy(
+                "The container's device rules name another device than the node has now: the driver's dynamic major "
+                f"changed after the CDI spec was made, or the rules were rewritten. {anew.summary}",
+                anew.commands,
+            ),
+        )
+    return passed(f"{_count(seen.uuids)} listed by nvidia-smi inside, after {seconds:.1f} s", evidence=evidence)
+
+
+def _listed_none(seen: Seen, expected: str, evidence: tuple[Evidence, ...], mend: Remedies) -> Outcome:
     if seen.smi == 127:
         return failed(
             "the container ran and got no nvidia-smi: it was started without the driver's files",
@@ -170,16 +172,6 @@ def _listed(live: Live, ran: Ran, expected: str, evidence: tuple[Evidence, ...],
         f"nvidia-smi ended with {seen.smi} inside: {seen.listing or 'nothing was said'}",
         expected=expected,
         evidence=evidence,
-    )
-
-
-def _uvm(mend: Remedies) -> Remedy:
-    ending = next(one for one in messages.ENDINGS if one.check == "cdi.spec-current")
-    stale = ending.remedy(mend)
-    return Remedy(
-        "The container's device rules name another device than the node has now: the driver's dynamic major changed "
-        f"after the CDI spec was made, or the rules were rewritten. {stale.summary if stale else ''}",
-        stale.commands if stale else (),
     )
 
 
@@ -265,10 +257,10 @@ def same_gpus(live: Live) -> Answer:
     outside = set(live.uuids)
     answers: dict[str, Outcome] = {}
     for route in ROUTES:
-        ran = _quietly(live, route)
-        if ran is None or ran.seen is None:
+        seen = live.container(route).seen
+        if seen is None:
             continue
-        inside = set(ran.seen.uuids)
+        inside = set(seen.uuids)
         if inside == outside:
             answers[route] = passed(f"{len(inside)} inside and outside: {', '.join(sorted(inside))}")
             continue
@@ -279,19 +271,12 @@ def same_gpus(live: Live) -> Answer:
             "; ".join(parts),
             expected=f"the node's GPUs: {', '.join(sorted(outside))}",
             evidence=(
-                Evidence("nvidia-smi -L, inside", ran.seen.listing),
+                Evidence("nvidia-smi -L, inside", seen.listing),
                 Evidence("nvidia-smi -L, outside", live.outside.listing if live.outside is not None else ""),
             ),
             remedy=Remedy("What the request brings is not what the node has: make the CDI spec anew, then run again."),
         )
     return answers
-
-
-def _quietly(live: Live, route: str) -> Ran | None:
-    try:
-        return live.container(route)
-    except (Undetermined, Denied):
-        return None
 
 
 @check("live.isolation", title="A container that asks for no GPU sees none", needs=["live.image"])
@@ -309,15 +294,11 @@ def isolation(live: Live) -> Answer:
     """
     answers: dict[str, Outcome] = {}
     for route in ROUTES:
-        if _quietly(live, route) is None:
-            continue
         ran = live.without_request(route)
         command = f"{ROUTES[route].command}, without the request"
-        if ran.state == "cut":
-            continue
         if ran.seen is None:
             answers[route] = unknown(
-                f"the container without a request did not run: {one_line(ran.text, 300) or ran.state}",
+                f"the container without a request did not come to its end: {one_line(ran.text, 300) or ran.state}",
                 evidence=(Evidence(command, ran.text or "(nothing was said)"),),
             )
         elif ran.seen.sees_gpus:

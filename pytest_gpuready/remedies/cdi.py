@@ -84,8 +84,8 @@ class CdiRemedies:
         """
         folder, command = posixpath.dirname(target), self._command(program, target)
         if self._is_folder(folder) is False:
-            restart = ContainerdRemedies(self.views).restart_command()
-            return (self._aside(folder), command, *((restart,) if restart else ()))
+            restart = ContainerdRemedies(self.views)._restart_only()  # noqa: SLF001 - one remedy, two modules
+            return (self._aside(folder), command, *restart)
         return (self._aside(target), command) if self._is_folder(target) else (command,)
 
     def _aside(self, path: str) -> str:
@@ -134,38 +134,34 @@ class CdiRemedies:
         """Let containerd's CRI plugin resolve CDI devices."""
         containerd = ContainerdRemedies(self.views)
         config = self.views.get(ContainerdConfig)
-        generated = containerd._generated()  # noqa: SLF001 - one remedy, two modules
+        generated = containerd._generated()  # noqa: SLF001 - likewise
         if generated is not None:
             return generated
         shop = containerd._workshop(lambda key: key.endswith("enable_cdi"))  # noqa: SLF001 - likewise
         place = where_of(config.loaded.cdi_enabled_where)
         edits = containerd._by_tomlkit(shop, [], "enable_cdi", value=True, place=place)  # noqa: SLF001 - likewise
-        proposals = itertools.chain(edits, self._enablings(shop, config))
+        proposals = itertools.chain(edits, ([change] for change in self._enablings(shop, config) if change))
         found = shop.first(proposals, lambda after: bool(after.cdi_enabled))
         if found is None:
-            restart = containerd.restart_command()
-            return Remedy(
-                f"Set enable_cdi = true in the CRI plugin's own table of {config.path}, then restart containerd.",
-                (restart,) if restart else (),
-            )
+            words = f"Set enable_cdi = true in the CRI plugin's own table of {config.path}, then restart containerd."
+            return Remedy(words, containerd._restart_only())  # noqa: SLF001 - likewise
         words = "Let the CRI plugin resolve CDI devices, then restart containerd."
         return containerd._remedy(shop, found, words)  # noqa: SLF001 - likewise
 
-    def _enablings(self, shop: Workshop, config: ContainerdConfig) -> Iterator[list[Change]]:
+    def _enablings(self, shop: Workshop, config: ContainerdConfig) -> Iterator[Change | None]:
+        """The ways to set it that are none of tomlkit's: on its line, below a table's header, in a table of its own."""
         place = config.loaded.cdi_enabled_where
         if place is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, "true")
-            yield [change] if change else []
+            yield set_value(place.path, shop.text(place.path) or b"", place.line, "true")
         for path in reversed(config.files):
             old = shop.text(path)
-            lines = (old or b"").decode("utf-8", "replace").split("\n")
+            text = b"" if old is None else old
+            for number, line in enumerate(text.decode("utf-8", "replace").split("\n"), 1):
+                header = re.match(r"(\s*)\[", line)
+                if header is not None:
+                    yield insert_after(path, text, number, f"{header[1]}  enable_cdi = true")
             for table in PLUGIN_TABLES.values():
-                for number, line in enumerate(lines, 1):
-                    if re.sub(r"[\s\"']", "", line) == re.sub(r"[\"']", "", f"[{table}]"):
-                        indent = line[: len(line) - len(line.lstrip())]
-                        change = insert_after(path, old or b"", number, f"{indent}  enable_cdi = true")
-                        yield [change] if change else []
-                yield [append(path, old, f"[{table}]\n  enable_cdi = true\n")]
+                yield append(path, old, f"[{table}]\n  enable_cdi = true\n")
 
     def refresh(self, *, has_unit: bool, failed: bool = False) -> Remedy:
         """Have the spec made anew at each boot."""

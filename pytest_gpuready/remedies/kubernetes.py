@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Remedy, Undetermined
 from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, ContainerdLive
+from pytest_gpuready.views.daemons import same_socket
 from pytest_gpuready.views.kubernetes import CONFIG, FLAGS, Kubernetes
 from pytest_gpuready.views.platform import Platform
 
@@ -38,12 +39,13 @@ class KubernetesRemedies:
         """The kubelet uses another runtime than the containerd that is judged."""
         setting = self.kubernetes.endpoint_setting
         endpoint = setting.value if setting else DEFAULT_SOCKET
-        if any(daemon.socket == endpoint for daemon in self.live.daemons):
+        if any(same_socket(daemon.socket, endpoint) for daemon in self.live.daemons):
             return Remedy(
                 "Judge the containerd that the kubelet uses.",
                 (f"pytest --gpuready --gpuready-containerd={shlex.quote(endpoint)}{self._hosts()}",),
             )
-        target = next((daemon.socket for daemon in self.live.daemons), DEFAULT_SOCKET)
+        judged = (self.live.selected, *self.live.daemons)
+        target = next((daemon.socket for daemon in judged if daemon is not None), DEFAULT_SOCKET)
         summary = "Point the kubelet at containerd. Drain the node first: no pod is taken over."
         path = setting.where.path if setting and setting.where else ""
         if path not in (FLAGS, CONFIG) or _PLAIN_PATH.fullmatch(target) is None:

@@ -74,6 +74,11 @@ class SpecFile:
     denied: bool = False
     nvidia: bool = False
 
+    @property
+    def kind(self) -> str | None:
+        """The spec's kind, None for what is none."""
+        return self.spec.kind if self.spec is not None else None
+
 
 class Cdi(View):
     """Specs, readers and what they resolve."""

@@ -200,7 +200,7 @@ class ToolkitPrograms(View):
             parts[2] for parts in self._package_lines if len(parts) >= 7 and parts[0] == "pkg" and parts[6] == "hold"
         }
 
-    def owner(self, path: str) -> Package | None:
+    def owner(self, path: str | None) -> Package | None:
         """The package that a file is of; None where none is known to own it."""
         for parts in self._package_lines:
             if len(parts) >= 3 and parts[0] == "own" and parts[1] == path:
@@ -224,7 +224,7 @@ class ToolkitPrograms(View):
             answer = self.saying(candidate)
             if answer is not None and answer.version_text:
                 return answer.version_text
-        package = self.owner(path) if path else None
+        package = self.owner(path)
         if package is not None and package.version:
             return package.version
         for name in FAMILY if folder in (None, "/usr/bin", "/bin") else ():

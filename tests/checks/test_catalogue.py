@@ -6,7 +6,7 @@ import graphlib
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import FAMILIES, HEADS, catalogue, make, ordered
+from pytest_gpuready.checks.catalogue import FAMILIES, HEADS, LIVE, catalogue, make, ordered, suite
 from pytest_gpuready.checks.messages import messages
 from pytest_gpuready.model import Outcome, passed
 from pytest_gpuready.views import VIEWS
@@ -90,6 +90,11 @@ def test_families_are_shown_in_their_order() -> None:
     assert families == sorted(families, key=FAMILIES.index)
 
 
+def test_the_live_proof_is_part_of_a_run_only_where_containers_are_run() -> None:
+    assert suite(live=True) == catalogue()
+    assert set(suite(live=False)) == {check.id for check in catalogue().values() if check.family != LIVE}
+
+
 def test_every_message_names_a_check_that_is_there() -> None:
     assert {message.check for message in messages()} <= set(catalogue())
 
@@ -113,3 +118,45 @@ def test_a_docstring_without_heads_has_no_page() -> None:
     check = make("site.x-y", title="x", func=bare, advisory=True)
     assert (check.page, check.family, check.name) == ({}, "site", "x_y")
     assert make("node.reachable", title="x", func=bare).needs == ()
+
+
+def test_a_check_needs_that_the_node_is_reachable_beside_what_it_says() -> None:
+    assert make("site.x", title="x", func=lambda: passed("")).needs == ("node.reachable",)
+    assert make("site.x", title="x", func=lambda: passed(""), needs=["site.a"]).needs == ("node.reachable", "site.a")
+
+
+def test_a_section_begins_with_a_capital_unless_a_name_or_a_path_begins_it() -> None:
+    def told() -> Outcome:
+        """Tell.
+
+        What: the file /x is there.
+        Why: containerd looks for it; it
+        is read at each start.
+        Fix:
+        References: x86_64 programs are brought by their package.
+        """
+        return passed("")
+
+    assert make("site.x", title="x", func=told).page == {
+        "What": "The file /x is there.",
+        "Why": "containerd looks for it; it\nis read at each start.",
+        "Fix": "",
+        "References": "x86_64 programs are brought by their package.",
+    }
+
+
+def test_checks_are_ordered_by_family_then_by_their_needs_within_it_then_by_id() -> None:
+    needs: dict[str, tuple[str, ...]] = {
+        "site.a": (),
+        "cdi.b": (),
+        "cdi.a": ("driver.c",),
+        "driver.a": ("driver.b", "driver.gone"),
+        "driver.c": ("driver.a",),
+        "driver.b": (),
+        "node.a": (),
+        "node.reachable": (),
+    }
+    checks = {name: make(name, title="x", func=lambda: passed(""), needs=need) for name, need in needs.items()}
+    order = ["node.reachable", "node.a", "driver.b", "driver.a", "driver.c", "cdi.a", "cdi.b", "site.a"]
+    assert list(ordered(checks)) == order
+    assert list(ordered(dict(reversed(checks.items())))) == order

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_gpuready.model import Where
+from pytest_gpuready.model import Where, passed
 from tests.checks.test_cdi import STATIC, healthy, outcome
 from tests.checks.test_driver import unloaded
 from tests.support import driver
 from tests.support.cdi import LIBS, SPEC, device, devices, spec
-from tests.support.toolkit import one
+from tests.support.toolkit import ask, one
 
 GENERATE = (f"sudo nvidia-ctk cdi generate --output={SPEC}",)
 CUDA = f"{LIBS}/libcuda.so.{driver.VERSION}"
@@ -54,6 +54,10 @@ def test_a_reader_of_one_directory_of_its_own_gets_the_spec_there() -> None:
     found = outcome(node, "spec-present", "cri-cdi")
     assert found.remedy is not None
     assert found.remedy.commands == ("sudo nvidia-ctk cdi generate --output=/opt/cdi/nvidia.yaml",)
+    both = healthy(cri='cdi_spec_dirs = ["/var/run/cdi", "/opt/cdi"]\n').remove(SPEC)
+    usual = outcome(both, "spec-present", "cri-cdi").remedy
+    assert usual is not None
+    assert usual.commands == GENERATE
 
 
 # ---------------------------------------------------------------------- spec-valid
@@ -87,6 +91,37 @@ def test_a_file_that_was_not_judged_beside_a_good_one_is_no_matter() -> None:
     assert outcome(healthy().put("/etc/cdi/nvidia-z.yaml", bomb), "spec-valid").status == "pass"
 
 
+def test_files_that_are_too_much_to_read_are_not_judged_whatever_is_asked_of_them() -> None:
+    """Where a good one lies beside them, spec-valid leaves them out; whether they conflict stays open."""
+    bomb = "a: &a [x, x]\nb: &b [*a, *a]\nkind: nvidia.com/gpu\n"
+    alone = outcome(healthy().put(SPEC, bomb), "spec-valid")
+    beside = healthy().put("/etc/cdi/nvidia-z.yaml", bomb)
+    words = "it has YAML aliases, which are not followed here"
+    assert (alone.status, alone.found) == ("unknown", f"{SPEC}: {words}")
+    for name in ("no-conflicts", "spec-current", "devices-complete"):
+        found = outcome(beside, name)
+        assert (found.status, found.found) == ("unknown", f"/etc/cdi/nvidia-z.yaml: {words}"), name
+
+
+def test_a_version_that_the_reader_does_not_know_is_shown_at_its_line() -> None:
+    node = healthy(release="2.1.9").put(SPEC, spec(cdi="1.1.0"))
+    found = outcome(node, "spec-valid", "cri-cdi")
+    assert (found.where, found.evidence) == (Where(SPEC, 2), ())
+    assert found.found.endswith("invalid version '1.1.0' to containerd's CRI plugin, which knows CDI up to 1.0.0")
+
+
+def test_where_no_spec_is_to_be_read_there_is_no_further_answer() -> None:
+    node = healthy(cri='cdi_spec_dirs = ["/opt/cdi"]\n').remove(SPEC).put("/opt/cdi/nvidia.yaml", spec())
+    bad = healthy().put(SPEC, "kind: [nvidia.com/gpu\n")
+    for name in ("no-conflicts", "spec-current", "devices-complete"):
+        answer = ask(node, f"cdi.{name}")
+        assert isinstance(answer, dict)
+        assert set(answer) == {"cri-cdi"}, name
+    for name in ("spec-current", "devices-complete"):
+        nowhere = one(bad, f"cdi.{name}")
+        assert (nowhere.status, nowhere.found) == ("not-applicable", "no route of this node goes through CDI specs")
+
+
 # ---------------------------------------------------------------------- no-conflicts
 
 
@@ -117,6 +152,12 @@ def test_of_two_alike_the_one_that_is_not_usually_written_goes() -> None:
     old = spec(version="550.54.14")
     both = healthy().remove(SPEC).put(STATIC, old).put("/etc/cdi/b.yaml", old)
     assert outcome(both, "no-conflicts").where == Where("/etc/cdi/b.yaml")
+
+
+def test_where_no_driver_is_loaded_a_spec_that_names_one_is_not_taken_for_stale() -> None:
+    bare = spec().replace(f".so.{driver.VERSION}", ".so.1").replace(f"--host-driver-version={driver.VERSION}", "x")
+    node = unloaded(healthy()).remove(SPEC).put(STATIC, spec()).put("/etc/cdi/b.yaml", bare)
+    assert outcome(node, "no-conflicts").where == Where("/etc/cdi/b.yaml")
 
 
 # ---------------------------------------------------------------------- spec-current
@@ -272,6 +313,24 @@ def test_mig_devices_count_by_any_of_their_names() -> None:
     assert outcome(node, "devices-complete").status == "fail"
 
 
+def test_mig_devices_count_by_their_uuid_or_their_place() -> None:
+    node = healthy()
+    mig = "MIG-00000000-0000-0000-0000-000000000009"
+    xml = driver.smi_xml(driver.gpu_xml(0, mig="Enabled", mig_devices=driver.mig_xml(0, 1)))
+    driver.smi(node, f"{xml}GPU 0: NVIDIA H100 (UUID: {driver.uuid(0)})\n  MIG 1g.10gb Device 0: (UUID: {mig})\n")
+    for name in (mig, "0:0", "mig0:0"):
+        node.put(SPEC, spec(listed=device(name, 0)))
+        assert outcome(node, "devices-complete", "cri-cdi").status == "pass", name
+
+
+def test_a_gpu_that_is_lost_is_not_asked_for_and_none_at_all_is_unknown() -> None:
+    node = healthy(2).put(SPEC, spec(1))
+    lost = driver.gpu_xml(1, name="GPU is lost", uuid="GPU is lost")
+    assert outcome(driver.smi(node, driver.smi_xml(driver.gpu_xml(), lost)), "devices-complete").status == "pass"
+    none = outcome(driver.smi(node, "No devices were found\n", rc=6), "devices-complete")
+    assert (none.status, none.found) == ("unknown", "NVML lists no GPU")
+
+
 # ---------------------------------------------------------------------- refresh
 
 
@@ -285,7 +344,7 @@ def test_what_brings_the_spec_back_is_named() -> None:
     assert bare.remedy is not None
     assert bare.remedy.summary
     node.put("/etc/os-release", "ID=nixos\n")
-    assert one(node, "cdi.refresh").found == "NixOS generates it at each boot"
+    assert one(node, "cdi.refresh") == passed("NixOS generates it at each boot")
     kept = healthy().put(STATIC, spec())
     kept.units.clear()
     assert one(kept, "cdi.refresh").found == f"{STATIC} is not below /var/run"
@@ -298,6 +357,15 @@ def test_a_unit_that_failed_is_looked_at_even_where_it_is_enabled() -> None:
     assert (found.status, found.found) == ("warn", "nvidia-cdi-refresh.service failed (exit-code)")
     assert found.remedy is not None
     assert found.remedy.commands
+
+
+def test_what_is_below_run_by_either_name_is_gone_after_a_reboot_a_bad_file_too() -> None:
+    for node in (
+        healthy(cri='cdi_spec_dirs = ["/run/cdi"]\n').remove(SPEC).put("/run/cdi/nvidia.yaml", spec()),
+        healthy().put(SPEC, "kind: [nvidia.com/gpu\n"),
+    ):
+        node.units.clear()
+        assert one(node, "cdi.refresh").status == "warn"
 
 
 def test_only_nvidias_gpu_specs_are_to_be_kept() -> None:

@@ -11,6 +11,7 @@ from pytest_gpuready.checks.catalogue import REACHABLE, catalogue
 from pytest_gpuready.judge import judge
 from pytest_gpuready.model import Outcome, Settings, failed, passed
 from pytest_gpuready.node.facts import Fact
+from pytest_gpuready.routes import ROUTES
 from tests.support import nodes
 from tests.support.simnode import SimNode
 
@@ -57,6 +58,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "kubernetes.allocatable": ("driver.nvml-answers", "containerd.restarted"),
     "kubernetes.runtime-endpoint": ("containerd.selected",),
     "kubernetes.runtimeclass": ("containerd.handler",),
+    "live.image": ("containerd.running",),
+    **{f"live.{name}": ("live.image",) for name in (*ROUTES, "same-gpus", "isolation")},
 }
 
 

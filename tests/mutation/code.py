@@ -242,8 +242,10 @@ def _parsed(filename: str) -> dict[str, ast.FunctionDef]:
 
 
 def body_of(file: str, name: str) -> tuple[int, int]:
-    """The lines of a function's body, without its docstring."""
-    node = _parsed(str(PACKAGE / file))[name]
+    """The lines of a function's body, without its docstring; none of one that another function makes."""
+    node = _parsed(str(PACKAGE / file)).get(name)
+    if node is None:
+        return 0, -1
     body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
     return body[0].lineno, node.end_lineno or body[-1].lineno
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuready.model import Settings
 from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
 from pytest_gpuready.views import Views
 from tests.support.kubernetes import GPU_0, containerd, device_plugin, k3s, kubeadm, microk8s
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 CRIO = "containerRuntimeEndpoint: unix:///var/run/crio/crio.sock\n"
 
 
-def mend(node: SimNode) -> KubernetesRemedies:
-    return KubernetesRemedies(Views(node.facts()))
+def mend(node: SimNode, settings: Settings | None = None) -> KubernetesRemedies:
+    return KubernetesRemedies(Views(node.facts(settings), settings))
 
 
-def on_crio() -> SimNode:
+def on_crio(socket: str = "/run/containerd/containerd.sock") -> SimNode:
     """A kubelet whose configuration file names CRI-O, beside a containerd."""
-    node = containerd(SimNode()).put(
+    node = containerd(SimNode(), socket=socket).put(
         "/var/lib/kubelet/config.yaml", f"kind: KubeletConfiguration\n{CRIO}cgroupDriver: systemd\n"
     )
     return node.process(Proc(801, "kubelet", ["kubelet", "--config=/var/lib/kubelet/config.yaml"], "/usr/bin/kubelet"))
@@ -51,6 +52,32 @@ def test_an_endpoint_from_elsewhere_is_not_edited_blindly() -> None:
     assert remedy.commands == ("systemctl cat kubelet",)
 
 
+OTHER = Settings(socket="/run/other.sock")
+
+
+@pytest.mark.parametrize("socket", ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"])
+def test_the_daemon_that_the_kubelet_uses_is_the_one_to_judge_by_whatever_name(socket: str) -> None:
+    """Of kubeadm's flags it is /var/run/…, by default /run/…: one socket."""
+    again = "pytest --gpuready --gpuready-containerd=/var/run/containerd/containerd.sock"
+    two = containerd(containerd(kubeadm(SimNode()), socket=socket), socket="/run/other.sock", pid=601)
+    assert mend(two, OTHER).endpoint().commands == (again,)
+    default = containerd(SimNode()).process(Proc(801, "kubelet", ["kubelet"], "/usr/bin/kubelet"))
+    found = mend(containerd(default, socket="/run/other.sock", pid=601), OTHER).endpoint()
+    assert found.commands == (again.replace("/var/run", "/run"),)
+
+
+def test_the_kubelet_is_pointed_at_the_daemon_that_is_judged_else_at_the_one_that_runs() -> None:
+    asked = mend(containerd(on_crio(), socket="/run/other.sock", pid=601), OTHER).endpoint()
+    alone = mend(on_crio("/run/other.sock")).endpoint()
+    for found in (asked, alone):
+        assert "containerRuntimeEndpoint: unix:///run/other.sock|" in found.commands[0]
+
+
+def test_where_the_kubelets_default_is_nobodys_socket_its_service_is_looked_at() -> None:
+    node = SimNode().process(Proc(801, "kubelet", ["kubelet"], "/usr/bin/kubelet"))
+    assert mend(containerd(node, socket="/run/other.sock")).endpoint().commands == ("systemctl cat kubelet",)
+
+
 def test_a_remote_node_is_named_in_the_command_to_judge_it_again() -> None:
     node = containerd(kubeadm(SimNode(label="ssh://root@n1")), socket="/var/run/containerd/containerd.sock")
     assert mend(node).endpoint().commands == (
@@ -69,6 +96,23 @@ def test_sudo_goes_before_what_needs_root_and_before_nothing_else() -> None:
     node = device_plugin(kubeadm(SimNode().program("/usr/bin/sudo")))
     assert all(command.startswith("sudo ") for command in mend(node).start_kubelet().commands)
     assert not any("sudo" in command for command in mend(node).device_plugin().commands)
+
+
+def test_a_plugin_that_offers_too_little_is_looked_at_and_one_that_is_not_there_installed() -> None:
+    look = "kubectl get pods -A -o wide --field-selector spec.nodeName=gpu-node"
+    found = mend(device_plugin(kubeadm(SimNode()), GPU_0)).device_plugin()
+    assert found.commands == (look,)
+    assert found.summary.startswith("The device plugin has registered and offers too little.")
+    none = mend(kubeadm(SimNode())).device_plugin()
+    assert none.commands[0] == look
+    assert none.commands[1].startswith("helm repo add nvdp ")
+
+
+def test_a_kubelet_is_started_and_its_journal_shown() -> None:
+    assert mend(kubeadm(SimNode())).start_kubelet().commands == (
+        "systemctl enable --now kubelet",
+        "journalctl -u kubelet -n 50 --no-pager",
+    )
 
 
 def test_a_node_without_a_name_gets_a_placeholder() -> None:

@@ -36,7 +36,10 @@ def test_what_ssh_says_has_an_answer(said: str, words: str) -> None:
         ("ssh://root@n1:22", "ssh -o BatchMode=yes -p 22 root@n1 true"),
         ("ssh://root@[fe80::1]:22", "ssh -o BatchMode=yes -p 22 root@fe80::1 true"),
         ("ssh://[fe80::1]", "ssh -o BatchMode=yes fe80::1 true"),
+        ("ssh://fe80::1", "ssh -o BatchMode=yes fe80::1 true"),
+        ("ssh://4711", "ssh -o BatchMode=yes 4711 true"),
         ("ssh://$(reboot)", "ssh -o BatchMode=yes '$(reboot)' true"),
+        ("ssh://n1:$(reboot)", "ssh -o BatchMode=yes 'n1:$(reboot)' true"),
     ],
 )
 def test_the_login_to_try_is_typed_out_and_quoted(label: str, command: str) -> None:

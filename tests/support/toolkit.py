@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.checks.advisories import containerd_not_vulnerable
-from pytest_gpuready.checks.catalogue import catalogue, make
+from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.model import Outcome, Settings
 from pytest_gpuready.remedies import Remedies
 from pytest_gpuready.views import VIEWS, Views
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from tests.support.simnode import SimNode
 
 VERSION = "1.18.2"
-#: This family's own function, whoever else registers one under its id.
-CHECKS = {"containerd.not-vulnerable": make("containerd.not-vulnerable", title="", func=containerd_not_vulnerable)}
 NAMES = (
     "nvidia-container-runtime",
     "nvidia-container-runtime-hook",
@@ -211,7 +208,7 @@ def views(node: SimNode, settings: Settings | None = None) -> Views:
 def ask(node: SimNode, check_id: str, settings: Settings | None = None) -> Outcome | dict[str, Outcome]:
     """What a check's function answers, whatever it needs."""
     seen = views(node, settings)
-    check = CHECKS.get(check_id) or catalogue()[check_id]
+    check = catalogue()[check_id]
     arguments = {
         name: Remedies(seen) if name == "mend" else seen.named(name)
         for name in check.parameters
