@@ -131,8 +131,10 @@ class HandlerRemedies(FileRemedies):
     def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
         """Import the folder of a drop-in that has the handler and that no imports line names."""
         main = shop.text(self.config.path)
+        if main is None:
+            return
         lost = [item.where.path for item in self.config.loaded.ineffective if item.reason.startswith("no imports")]
-        for path in lost if main is not None else ():
+        for path in lost:
             if f"runtimes.{name}".encode() not in (shop.text(path) or b"").replace(b'"', b"").replace(b"'", b""):
                 continue
             pattern = f"{posixpath.dirname(path)}/*.toml"
@@ -149,9 +151,9 @@ class HandlerRemedies(FileRemedies):
             value = f"[{toml_string(pattern)}]"
             for number, line in enumerate(_lines(main), 1):
                 if re.match(r"\s*imports\s*=", line):
-                    change = set_value(self.config.path, main or b"", number, value)
+                    change = set_value(self.config.path, main, number, value)
                 elif re.match(r"\s*version\s*=", line):
-                    change = insert_after(self.config.path, main or b"", number, f"imports = {value}")
+                    change = insert_after(self.config.path, main, number, f"imports = {value}")
                 else:
                     continue
                 yield [change] if change else []
