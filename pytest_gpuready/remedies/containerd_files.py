@@ -181,10 +181,10 @@ class FileRemedies(ServiceRemedies):
         for goal in goals:
             # Several tables are taken out only where the handler is still there afterwards.
             for words, changes in self._repairs(shop, several=goal == self._goal):
-                if changes and shop.prove(changes, goal):
+                if shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
             changes = self._line_after_line(shop)
-            if changes and shop.prove(changes[-1:], goal):
+            if shop.prove(changes[-1:], goal):
                 commands = [f"{self._sudo}{self._command(change)}" for change in changes]
                 words = f"Comment out what does not load in {changes[-1].path}, then restart containerd."
                 return Remedy(words, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))

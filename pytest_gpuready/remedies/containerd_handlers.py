@@ -15,6 +15,7 @@ from pytest_gpuready.remedies.edits import (
     Workshop,
     append,
     insert_after,
+    only,
     set_value,
     toml_key,
     toml_string,
@@ -110,7 +111,7 @@ class HandlerRemedies(FileRemedies):
                         put(document, ["plugins", plugin, *_options_of(present), key], value)
 
                 change = by_tomlkit(path, old, edit)
-                yield [change] if change else []
+                yield only(change)
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
                 lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
@@ -126,7 +127,7 @@ class HandlerRemedies(FileRemedies):
             for number, line in enumerate(_lines(old), 1):
                 if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
                     change = set_value(path, old, number, str(self._systemd_cgroup).lower())
-                    yield [change] if change else []
+                    yield only(change)
 
     def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
         """Import the folder of a drop-in that has the handler and that no imports line names."""
@@ -147,7 +148,7 @@ class HandlerRemedies(FileRemedies):
                     present.append(pattern)
 
             edited = by_tomlkit(self.config.path, main, add)
-            yield [edited] if edited else []
+            yield only(edited)
             value = f"[{toml_string(pattern)}]"
             for number, line in enumerate(_lines(main), 1):
                 if re.match(r"\s*imports\s*=", line):
@@ -156,7 +157,7 @@ class HandlerRemedies(FileRemedies):
                     change = insert_after(self.config.path, main, number, f"imports = {value}")
                 else:
                     continue
-                yield [change] if change else []
+                yield only(change)
 
     def _k0s_handler(self, name: str) -> Remedy:
         """A file of its own in the folder that k0s merges; proven as if k0s had merged it into what it imports."""
@@ -237,7 +238,7 @@ class HandlerRemedies(FileRemedies):
         written = toml_value(value)
         if place is not None and place.line is not None:
             change = set_value(place.path, shop.text(place.path) or b"", place.line, written)
-            yield [change] if change else []
+            yield only(change)
         tail = ".options" if options else ""
         header = re.compile(rf"\s*\[.*\bruntimes\.[\"']?{re.escape(present.name)}[\"']?{re.escape(tail)}\s*\]")
         texts = self._texts(shop)
@@ -245,7 +246,7 @@ class HandlerRemedies(FileRemedies):
             for number, line in enumerate(_lines(old), 1):
                 if header.match(line):
                     change = insert_after(path, old, number, f"{_indent(line)}  {key} = {written}")
-                    yield [change] if change else []
+                    yield only(change)
         for path, old in texts:
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}{tail}"
@@ -313,14 +314,14 @@ class HandlerRemedies(FileRemedies):
         yield from self._by_tomlkit(shop, ["containerd"], "default_runtime_name", name, place)
         if place is not None and place.line is not None:
             change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
-            yield [change] if change else []
+            yield only(change)
         for path, old in self._texts(shop):
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd"
                 for number, line in enumerate(_lines(old), 1):
                     if re.sub(r"[\s\"']", "", line) == re.sub(r"[\"']", "", f"[{table}]"):
                         change = insert_after(path, old, number, f"{_indent(line)}  default_runtime_name = {value}")
-                        yield [change] if change else []
+                        yield only(change)
                 yield [append(path, old, f"[{table}]\n  default_runtime_name = {value}\n")]
 
     # ------------------------------------------------------------------ its program
