@@ -116,17 +116,19 @@ class FileRemedies(ServiceRemedies):
         return known(lambda: self.config.handler_name, "nvidia")
 
     def _goal(self, after: Loaded) -> bool:
-        """CRI is served, and the judged handler runs NVIDIA's runtime."""
+        """The judged handler is served, and runs NVIDIA's runtime."""
         found = after.handlers.get(self._handler_name)
-        return after.cri_enabled and found is not None and is_nvidia(found.binary_name)
+        return found is not None and is_nvidia(found.binary_name)
 
     # ------------------------------------------------------------------ files that are somebody's
 
     def _generated(self) -> Remedy | None:
         """Where something writes the file anew, an edit of it is lost: what to do instead."""
         flavour, path = self._flavour, self.config.path
+        if self._k0s_manages:
+            return self._managed_by_k0s()
         if flavour.name == "k0s":
-            return self._managed_by_k0s() if self._k0s_manages else None
+            return None
         if flavour.name in ("k3s", "RKE2"):
             folder, old = posixpath.dirname(path), known(lambda: self.live.disk_version < (2, 0), otherwise=False)
             template = f"{folder}/{'config' if old else 'config-v3'}.toml.tmpl"
@@ -158,8 +160,8 @@ class FileRemedies(ServiceRemedies):
     @property
     def _k0s_manages(self) -> bool:
         """Whether k0s owns the file: its first line says so (docs.k0sproject.io, runtime)."""
-        fact = self.views.facts.peek(config_file(self.config.path))
-        return fact is not None and fact.data.lstrip().startswith(b"# k0s_managed=true")
+        text: str = known(lambda: self.views.facts.text(config_file(self.config.path)) or "", "")
+        return self._flavour.name == "k0s" and text.lstrip().startswith("# k0s_managed=true")
 
     def _managed_by_k0s(self) -> Remedy:
         return Remedy(
@@ -224,11 +226,10 @@ class FileRemedies(ServiceRemedies):
         elif error.text.startswith("panic"):
             yield from other_versions(shop, self.config.files)
         if error.path and error.path != main:
-            old = shop.text(main)
-            for version in (2, 3) if old is not None and self._names_handler(shop.text(error.path)) else ():
+            for version in (2, 3) if self._names_handler(shop.text(error.path)) else ():
                 yield (
                     f"Put {error.path} aside and register the handler in {main}",
-                    [aside(error.path), append(main, old, self._handler_tables(version))],
+                    [aside(error.path), append(main, shop.text(main), self._handler_tables(version))],
                 )
             yield f"Put {error.path} aside", [aside(error.path)]
 
@@ -311,10 +312,9 @@ class FileRemedies(ServiceRemedies):
         generated = self._generated()
         if generated is not None:
             return generated
-        if self.config.loaded.disabled_plugins:
-            enabled = self.enable_cri()
-            if enabled.edits:
-                return enabled
+        enabled = self.enable_cri()
+        if enabled.edits:
+            return enabled
         # What CRI would have been told counts for nothing while it fails: the main file's own settings may come back.
         shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS) or key == "version")
         for words, changes in self._cri_repairs(shop):
@@ -331,7 +331,7 @@ class FileRemedies(ServiceRemedies):
         texts = dict(self._texts(shop))
         culprits = {item.by.path for item in loaded.ineffective if item.by and "whole plugin table" in item.reason}
         mine = all(self._only_handlers(path) for path in culprits)
-        if culprits and mine and main in texts and main not in culprits and "no corresponding runtime" in error:
+        if culprits and mine and "no corresponding runtime" in error:
             names = ", ".join(sorted(culprits))
             words = (
                 f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "

@@ -50,7 +50,7 @@ class HandlerRemedies(FileRemedies):
                 f"Restart {flavour.name}: it registers the handler itself when it finds {RUNTIME_NAME} at its start.",
                 self._restart_only(),
             )
-        if flavour.name == "k0s" and self._k0s_manages:
+        if self._k0s_manages:
             return self._k0s_handler(name)
         generated = self._generated()
         if generated is not None:
@@ -80,11 +80,10 @@ class HandlerRemedies(FileRemedies):
         """Put BinaryName right; import the drop-in that has it; else add its tables to the file with the last word."""
         present = self.config.handler
         if present is not None:
-            if present.options_error:
-                yield from self._decodable(shop)
             if present.cgroup_where is None and self._systemd_cgroup:
                 yield from self._options(shop, present)
             yield from self._settings(shop, present, "BinaryName", self._binary, present.binary_where)
+            yield from self._decodable(shop, present)
             return
         yield from self._imports(shop, name)
         texts = dict(self._texts(shop))
@@ -94,7 +93,7 @@ class HandlerRemedies(FileRemedies):
             for version in self._versions(path) if path in texts else ():
                 for runc in (False, True):
                     yield [append(path, texts[path], self._tables(version, name, runc=runc))]
-        if not texts and shop.absent(self.config.path):
+        if not texts:
             for version in (3, 2):
                 for runc in (False, True):
                     tables = self._tables(version, name, runc=runc)
@@ -115,19 +114,16 @@ class HandlerRemedies(FileRemedies):
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
                 lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
-                yield [append(path, old, "\n".join([*lines, ""]))]
+                yield [append(path, old, "\n".join(lines))]
 
-    def _decodable(self, shop: Workshop) -> Iterator[list[Change]]:
+    def _decodable(self, shop: Workshop, present: Handler) -> Iterator[list[Change]]:
         """Make a SystemdCgroup that is no boolean one."""
-        present = self.config.handler
-        place = present.cgroup_where if present is not None else None
-        if present is not None:
-            yield from self._by_tomlkit(shop, _options_of(present), "SystemdCgroup", self._systemd_cgroup, place)
+        wanted, place = self._systemd_cgroup, present.cgroup_where
+        yield from self._by_tomlkit(shop, _options_of(present), "SystemdCgroup", wanted, place)
         for path, old in self._texts(shop):
             for number, line in enumerate(_lines(old), 1):
                 if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
-                    change = set_value(path, old, number, str(self._systemd_cgroup).lower())
-                    yield only(change)
+                    yield only(set_value(path, old, number, toml_value(wanted)))
 
     def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
         """Import the folder of a drop-in that has the handler and that no imports line names."""
@@ -189,7 +185,7 @@ class HandlerRemedies(FileRemedies):
         """
         config, loaded = self.config, self.config.loaded
         usual = name == "nvidia" and config.handler is None and self._binary == USUAL_RUNTIME
-        if not usual or config.path != DEFAULT_CONFIG or not config.exists or not loaded.cri_enabled:
+        if not usual or config.path != DEFAULT_CONFIG:
             return False
         if known(lambda: self.platform.program("nvidia-ctk"), None) is None:
             return False
@@ -236,9 +232,7 @@ class HandlerRemedies(FileRemedies):
         """Set a key of a handler: by tomlkit; else on its line, in its table, in a table of its own."""
         yield from self._by_tomlkit(shop, _options_of(present, options=options), key, value, place)
         written = toml_value(value)
-        if place is not None and place.line is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, written)
-            yield only(change)
+        yield _at(shop, place, written)
         tail = ".options" if options else ""
         header = re.compile(rf"\s*\[.*\bruntimes\.[\"']?{re.escape(present.name)}[\"']?{re.escape(tail)}\s*\]")
         texts = self._texts(shop)
@@ -287,7 +281,7 @@ class HandlerRemedies(FileRemedies):
         place = self.config.handler.cgroup_where if self.config.handler else None
 
         def good(found: Handler) -> bool:
-            return bool(found.systemd_cgroup) == wanted and not found.options_error
+            return bool(found.systemd_cgroup) == wanted
 
         return self._set("SystemdCgroup", wanted, place, good)
 
@@ -312,9 +306,7 @@ class HandlerRemedies(FileRemedies):
     def _defaults(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
         place, value = self.config.default_where, toml_string(name)
         yield from self._by_tomlkit(shop, ["containerd"], "default_runtime_name", name, place)
-        if place is not None and place.line is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
-            yield only(change)
+        yield _at(shop, place, value)
         for path, old in self._texts(shop):
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd"
@@ -346,8 +338,15 @@ class HandlerRemedies(FileRemedies):
         return Remedy(f"Put the toolkit's own program in its place. {install.summary}", install.commands)
 
 
-def _lines(old: bytes | None) -> list[str]:
-    return (old or b"").decode("utf-8", "replace").split("\n")
+def _at(shop: Workshop, place: Where | None, value: str) -> list[Change]:
+    """Another value for the key at a place."""
+    if place is None or place.line is None:
+        return []
+    return only(set_value(place.path, shop.text(place.path) or b"", place.line, value))
+
+
+def _lines(old: bytes) -> list[str]:
+    return old.decode("utf-8", "replace").split("\n")
 
 
 def _options_of(present: Handler, *, options: bool = True) -> list[str]:

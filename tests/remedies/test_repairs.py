@@ -57,7 +57,7 @@ def test_what_a_line_leaves_open_is_closed_before_its_comment_or_at_its_end(tmp_
 def test_then_the_line_is_commented_out_or_its_table_or_a_neighbour_with_it(tmp_path: Path) -> None:
     text = "[a]\nb\nc = 1\n[d]\n[e]\n[f]\n[g]\n[h]\n[i]\n"
 
-    def lines(*, several: bool) -> list[tuple[str, str]]:
+    def lines(*, several: bool) -> list[str]:
         found = proposed(text, 2, tmp_path, several=several)
         for words, after in found:
             gone = [number for number, line in enumerate(after.split("\n"), 1) if line.startswith("# ")]
