@@ -13,9 +13,7 @@ from pytest_gpuready.remedies.edits import (
     Change,
     Workshop,
     append,
-    comment_out,
     on_line,
-    table_end,
     toml_key,
     toml_string,
 )
@@ -185,32 +183,7 @@ class FileRemedies(ServiceRemedies):
             for words, changes in self._repairs(shop, several=goal == self._goal):
                 if shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
-            changes = self._line_after_line(shop)
-            if shop.prove(changes[-1:], goal):
-                commands = [f"{self._sudo}{self._command(change)}" for change in changes]
-                words = f"Comment out what does not load in {changes[-1].path}, then restart containerd."
-                return Remedy(words, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))
         return self._fresh(said)
-
-    def _line_after_line(self, shop: Workshop) -> list[Change]:
-        """Comment out line after line that does not load, up to six; the last change has it all."""
-        error = self.config.loaded.error
-        if error is None or not error.path:
-            return []
-        path, line, text = error.path, error.line, shop.text(error.path)
-        changes: list[Change] = []
-        while text is not None and line is not None and len(changes) < 6:
-            lines = text.decode("utf-8", "replace").split("\n")
-            header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
-            change = comment_out(path, text, line, table_end(text, line) if header else line)
-            if change is None:
-                break
-            changes.append(change)
-            after, text = shop.after([change]), change.new
-            if after is None or after.loads or after.error is None or after.error.path != path:
-                return changes
-            line = after.error.line
-        return []
 
     def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
         """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""

@@ -85,7 +85,7 @@ class HandlerRemedies(FileRemedies):
             yield from self._settings(shop, present, "BinaryName", self._binary, present.binary_where)
             yield from self._decodable(shop, present)
             return
-        yield from self._imports(shop, name)
+        yield from self._imports(shop)
         texts = dict(self._texts(shop))
         # On 1.x the last file that sets runtimes decides: it replaces the whole plugin. Then the main file.
         owners = [where.path for key, where in self.config.loaded.wheres.items() if ".runtimes." in key]
@@ -125,16 +125,14 @@ class HandlerRemedies(FileRemedies):
                 if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
                     yield only(set_value(path, old, number, toml_value(wanted)))
 
-    def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
-        """Import the folder of a drop-in that has the handler and that no imports line names."""
+    def _imports(self, shop: Workshop) -> Iterator[list[Change]]:
+        """Import the folder of a drop-in that no imports line names: it may have the handler."""
         main = shop.text(self.config.path)
         if main is None:
             return
         lost = [item.where.path for item in self.config.loaded.ineffective if item.reason.startswith("no imports")]
-        for path in lost:
-            if f"runtimes.{name}".encode() not in (shop.text(path) or b"").replace(b'"', b"").replace(b"'", b""):
-                continue
-            pattern = f"{posixpath.dirname(path)}/*.toml"
+        for folder in dict.fromkeys(map(posixpath.dirname, lost)):
+            pattern = f"{folder}/*.toml"
 
             def add(document: TOMLDocument, pattern: str = pattern) -> None:
                 present: Any = document.get("imports")

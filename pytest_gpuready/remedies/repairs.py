@@ -14,7 +14,7 @@ from pytest_gpuready.remedies.edits import ASIDE, Change, comment_out, on_line, 
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_gpuready.containerd.model import Loaded
     from pytest_gpuready.remedies.edits import Workshop
@@ -42,7 +42,12 @@ def alive(after: Loaded) -> bool:
 
 
 def repairs(shop: Workshop, path: str, line: int, said: str, *, several: bool) -> Iterator[Proposal]:
-    """What a refused line may want: its end, another version, an entry less; else lines out."""
+    """What a refused line may want: its end, another version, an entry less; else lines out.
+
+    A table goes as a whole where its header is refused (`several`: a snippet of tables that was pasted twice). Where a
+    line in it is, what else the table sets goes with it only if nothing smaller helps; what stands before all tables,
+    such as `root`, never does.
+    """
     old = shop.text(path)
     if old is None:
         return
@@ -54,8 +59,21 @@ def repairs(shop: Workshop, path: str, line: int, said: str, *, several: bool) -
     if "invalid plugin key URI" in said:
         yield from _declared(path, old, 1)
     yield from _entries(path, old, said)
-    yield from _lines_out(path, old, line, several=several)
+    ends = [table_end(old, line)]
+    for _ in range(5 if several else 0):
+        ends.append(table_end(old, ends[-1] + 1))
+    tables = [(line, end) for end in ends]
+    header = _is_header(old, line)
+    yield from _lines_out(path, old, [(line, line), *(tables if header else ()), (line - 1, line), (line, line + 1)])
     yield from _translated(path, old)
+    yield f"Comment out what does not load in {path}", _line_after_line(shop, path, old, line)
+    if any(_is_header(old, above) for above in range(1, line)):
+        yield from _lines_out(path, old, tables)
+
+
+def _is_header(text: bytes, line: int) -> bool:
+    """Whether a table begins on a line."""
+    return any(re.match(rb"\s*\[", found) for found in text.split(b"\n")[line - 1 : line])
 
 
 def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
@@ -125,16 +143,30 @@ def _entries(path: str, old: bytes, said: str) -> Iterator[Proposal]:
         yield f'Take "{short[2]}" out of {short[1]}_plugins', only(change)
 
 
-def _lines_out(path: str, old: bytes, line: int, *, several: bool) -> Iterator[Proposal]:
-    """A line, or the table it is in; where `several`, a snippet of tables that was pasted twice."""
-    ends = [table_end(old, line)]
-    for _ in range(5):
-        ends.append(table_end(old, ends[-1] + 1))
-    spans = [(line, line), (line, ends[0]), (line - 1, line), (line, line + 1)]
-    for first, last in [*spans, *((line, end) for end in ends[1:] if several)]:
-        change = comment_out(path, old, first, last)
+def _lines_out(path: str, old: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[Proposal]:
+    for first, last in spans:
         span = f"line {first}" if first == last else f"lines {first} to {last}"
-        yield f"Comment out {span} of {path}", only(change)
+        yield f"Comment out {span} of {path}", only(comment_out(path, old, first, last))
+
+
+def _line_after_line(shop: Workshop, path: str, old: bytes, line: int) -> list[Change]:
+    """Up to six lines that do not load, each found when those before it are out; of a header its whole table."""
+    new, script = old, []
+    for _ in range(6):
+        last = table_end(new, line) if _is_header(new, line) else line
+        change = comment_out(path, new, line, last)
+        if change is None:
+            break
+        new = change.new or b""
+        script.append(f"-e {shlex.quote(f'{line}s/^/# /' if last == line else f'{line},{last}s/^/# /')}")
+        whole = Change(path, new, f"sed -i {' '.join(script)} {shlex.quote(path)}")
+        after = shop.after([whole])
+        if after is None or after.error is None:
+            return [whole]
+        if after.error.path != path:
+            break
+        line = after.error.line or 0
+    return []
 
 
 def _translated(path: str, old: bytes) -> Iterator[Proposal]:

@@ -46,6 +46,12 @@ def only_cri(text: str) -> str:
     return text.replace(RUNTIME, "/usr/bin/runc")
 
 
+#: The handler's tables in one line, with what no command of sed's names.
+INLINE = f"""\
+version = 3
+[{V3}.containerd.runtimes]
+nvidia = {{ runtime_type = "|", options = {{ BinaryName = "/|" }} }}
+"""
 #: Case: release, files, and the command before the restart.
 REGISTERED: dict[str, tuple[str, dict[str, str], str]] = {
     "a new file": (
@@ -85,6 +91,14 @@ REGISTERED: dict[str, tuple[str, dict[str, str], str]] = {
     "an imports line": (
         "2.1.9", {CONFIG: "version = 3\noom_score = 1\n\n[grpc]\n", DROP_IN: config("2.1.9")},
         sed("""'2a\\imports = ["/etc/containerd/conf.d/*.toml"]'"""),
+    ),
+    "a drop-in in one line": (
+        "2.1.9",
+        {CONFIG: "version = 3\n", DROP_IN: INLINE.replace('"/|"', f'"{RUNTIME}"')},
+        sed("""'1a\\imports = ["/etc/containerd/conf.d/*.toml"]'"""),
+    ),
+    "a new file beside a drop-in that nothing can import": (
+        "2.1.9", {DROP_IN: config("2.1.9")}, tee(f"version = 3\n\n{table(V3, 'nvidia', RUNTIME)}", option=""),
     ),
     "one more import": (
         "2.1.9", {CONFIG: 'version = 3\nimports = ["/etc/x.d/*.toml"]\n', DROP_IN: config("2.1.9")},
@@ -215,12 +229,6 @@ def test_the_default_is_named_in_the_table_that_counts() -> None:
     assert advice.commands == (sed("""'15a\\default_runtime_name = "nvidia"'"""), RESTART)
 
 
-#: The handler's tables in one line, with what no command of sed's names.
-INLINE = f"""\
-version = 3
-[{V3}.containerd.runtimes]
-nvidia = {{ runtime_type = "|", options = {{ BinaryName = "/|" }} }}
-"""
 DEFAULT = f"""\
 version = 3
 [{V3}]

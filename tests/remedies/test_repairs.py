@@ -57,18 +57,42 @@ def test_what_a_line_leaves_open_is_closed_before_its_comment_or_at_its_end(tmp_
 def test_then_the_line_is_commented_out_or_its_table_or_a_neighbour_with_it(tmp_path: Path) -> None:
     text = "[a]\nb\nc = 1\n[d]\n[e]\n[f]\n[g]\n[h]\n[i]\n"
 
-    def lines(*, several: bool) -> list[str]:
-        found = proposed(text, 2, tmp_path, several=several)
+    def lines(line: int, *, several: bool) -> list[str]:
+        found = [entry for entry in proposed(text, line, tmp_path, several=several) if entry[0].startswith("Comment")]
+        spans = []
         for words, after in found:
             gone = [number for number, line in enumerate(after.split("\n"), 1) if line.startswith("# ")]
-            span = f"line {gone[0]}" if len(gone) == 1 else f"lines {gone[0]} to {gone[-1]}" if gone else ""
-            assert words in (f"Comment out {span} of F", "Close what line 2 of F leaves open")
-        return [words for words, _ in found if words.startswith("Comment")]
+            spans.append(f"line {gone[0]}" if len(gone) == 1 else f"lines {gone[0]} to {gone[-1]}")
+            assert words in (f"Comment out {spans[-1]} of F", "Comment out what does not load in F")
+        return spans
 
-    spans = ["line 2", "lines 2 to 3", "lines 1 to 2", "lines 2 to 3"]
-    assert lines(several=False) == [f"Comment out {span} of F" for span in spans]
-    spans += [f"lines 2 to {last}" for last in (4, 5, 6, 7, 8)]
-    assert lines(several=True) == [f"Comment out {span} of F" for span in spans]
+    near = ["line 2", "lines 1 to 2", "lines 2 to 3"]
+    assert lines(2, several=False) == [*near, "line 2", "lines 2 to 3"]
+    assert lines(2, several=True) == [*near, "line 2", *(f"lines 2 to {last}" for last in (3, 4, 5, 6, 7, 8))]
+    text, near = text.replace("\nb\n", "\nb = 1\n"), ["lines 3 to 4", "lines 4 to 5"]
+    tables = ["line 4", *(f"lines 4 to {last}" for last in (5, 6, 7, 8, 9))]
+    assert lines(4, several=False) == ["line 4", "line 4", *near, "line 4", "line 4"]
+    assert lines(4, several=True) == ["line 4", *tables, *near, "line 4", *tables]
+
+
+def test_what_stands_between_lines_that_do_not_load_is_kept(tmp_path: Path) -> None:
+    """With `root` in a comment containerd would begin with an empty store."""
+    text = 'version = 3\nx y\nroot = "/data"\nx y\n\n[grpc]\n  gid = 0\nx y\n  uid = 0\n[grpc]\n[debug]\n'
+    found = [after for words, after in proposed(text, 2, tmp_path) if words == "Comment out what does not load in F"]
+    kept = text.replace("x y", "# x y").replace("[grpc]\n[debug]", "# [grpc]\n[debug]")
+    assert found == [kept]
+    assert not [
+        after for _, after in proposed(text, 2, tmp_path) if '# root = "/data"' in after and "# x y\n\n" in after
+    ]
+    six = "version = 3\n" + "x y\n" * 6
+    for more, mended in (("", ["# x y"] * 6), ("x y\n", [])):
+        found = [after for words, after in proposed(six + more, 2, tmp_path) if words.endswith("not load in F")]
+        assert [line for after in found for line in after.split("\n") if line.startswith("# ")] == mended
+    # The next refusal is of another file: that is its own root.
+    broken = {FILE: f'version = 3\nimports = ["{OTHER}"]\nx y\n', OTHER: "x y\n" * 9}
+    spans = [words for words, changes in repairs(shop(**broken), FILE, 3, "", several=False) if len(changes) == 1]
+    assert "Comment out line 3 of /etc/containerd/config.toml" in spans
+    assert "Comment out what does not load in /etc/containerd/config.toml" not in spans
 
 
 VERSIONS = ["Declare version 3 in F", "Declare version 2 in F"]
