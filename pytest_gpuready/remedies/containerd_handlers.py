@@ -293,9 +293,7 @@ class HandlerRemedies(FileRemedies):
         if generated is not None:
             return generated
         shop = self._workshop(lambda key: key.endswith(".default_runtime_name"))
-        found = shop.first(
-            self._defaults(shop, name), lambda after: after.cri_enabled and after.default_runtime == name
-        )
+        found = shop.first(self._defaults(shop, name), lambda after: after.default_runtime == name)
         if found is None:
             words = f"Set default_runtime_name to {name} by hand, or give pods runtimeClassName: {name}."
             return Remedy(words, self._restart_only())

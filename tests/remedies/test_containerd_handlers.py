@@ -234,6 +234,7 @@ version = 3
 [{V3}]
 containerd = {{ runtimes = {{ nvidia = {{ options = {{ BinaryName = "{RUNTIME}" }} }} }} }} # |
 {ODD}"""
+TYPE = 'runtime_type = "io.containerd.runc.v2"'
 ADD = f"Add a handler nvidia with BinaryName {RUNTIME} to {CONFIG} by hand"
 BY_HAND = [
     (INLINE, "handler", f"{ADD} (no edit could be proven to change nothing else), then restart containerd."),
@@ -241,7 +242,7 @@ BY_HAND = [
     (
         INLINE.replace('"/|"', f'"{RUNTIME}"'),
         "handler-runtime-type",
-        'Set runtime_type = "io.containerd.runc.v2" for handler nvidia by hand, then restart containerd.',
+        f"Set {TYPE} for handler nvidia by hand, then restart containerd.",
     ),
     (DEFAULT, "default-runtime", "Set default_runtime_name to nvidia by hand, or give pods runtimeClassName: nvidia."),
 ]
@@ -251,6 +252,13 @@ BY_HAND = [
 def test_where_no_edit_is_proven_a_person_is_told_what_to_write(text: str, name: str, words: str) -> None:
     advice = remedy(simulated("2.1.9", {CONFIG: text}), name)
     assert (advice.summary, advice.commands, advice.edits) == (words, (RESTART,), ())
+
+
+def test_a_drop_in_that_would_replace_cris_table_is_left_alone() -> None:
+    table_of_1 = f'[{V2}.containerd.runtimes . nvidia]\noptions = {{ BinaryName = "{RUNTIME}" }}\n{ODD}'
+    files = {CONFIG: f"version = 2\n{IMPORTS}{table(V2, 'runc')}\n{table_of_1}", DROP_IN: "version = 2\n"}
+    advice = remedy(simulated("1.7.24", files), "handler-runtime-type")
+    assert advice.commands == (tee(f"\n[{V2}.containerd.runtimes.nvidia]\n  {TYPE}\n"), RESTART)
 
 
 def rke2() -> SimNode:
