@@ -243,6 +243,10 @@ def test_a_folder_is_made_only_where_it_is_not_known_to_be_there() -> None:
     node = simulated("2.1.9", {path: "version = 3\n"})
     node.procs[0].args += ["--config", path]
     assert remedy(node, "handler").commands == (tee(f"\n{table(V3, 'nvidia', RUNTIME)}", path), RESTART)
+    # A daemon that tells what it loaded is not asked when files were changed: the folder's stat is not known.
+    node = healthy(SimNode(), "2.1.9").put(path, "version = 3\n")
+    node.procs[0].args += ["--config", path]
+    assert asked(node).handler().commands == (tee(f"\n{table(V3, 'nvidia', RUNTIME)}", path), RESTART)
 
 
 def test_only_sed_needs_what_a_link_leads_to() -> None:

@@ -86,8 +86,20 @@ def test_what_stands_between_lines_that_do_not_load_is_kept(tmp_path: Path) -> N
     for more, mended in (("", ["# x y"] * 6), ("x y\n", [])):
         found = [after for words, after in proposed(six + more, 2, tmp_path) if words.endswith("not load in F")]
         assert [line for after in found for line in after.split("\n") if line.startswith("# ")] == mended
+    # Whether the rest loads is not known: it imports what was not gathered.
+    text = 'version = 3\nx y\nimports = ["/gone.toml"]\n'
+    held = Workshop(
+        MemoryFiles({FILE: text.encode()}, complete=False),
+        "2.1.9",
+        FILE,
+        explicit=False,
+        before=None,
+        allowed=lambda _: False,
+    )
+    tried = made(repairs(held, FILE, 2, "", several=False), tmp_path, **{FILE: text})
+    assert ("Comment out what does not load in F", text.replace("x y", "# x y")) in tried
     # The next refusal is of another file: that is its own root.
-    broken = {FILE: f'version = 3\nimports = ["{OTHER}"]\nx y\n', OTHER: "x y\n" * 9}
+    broken = {FILE: f'version = 3\nimports = ["{OTHER}"]\nx y\n', OTHER: "version = 3\nx y\n"}
     spans = [words for words, changes in repairs(shop(**broken), FILE, 3, "", several=False) if len(changes) == 1]
     assert "Comment out line 3 of /etc/containerd/config.toml" in spans
     assert "Comment out what does not load in /etc/containerd/config.toml" not in spans
