@@ -181,19 +181,19 @@ class FileRemedies(ServiceRemedies):
         return self._fresh(said)
 
     def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
-        """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
+        """For the line that is refused; where none is named, as in a panic, in any file; for a drop-in, without it."""
         error, main = self.config.loaded.error, self.config.path
         if error is None:
             return
+        if not error.path:
+            yield from other_versions(shop, self.config.files)
+            return
         # On 1.x what is left of a drop-in's table replaces the main file's as a whole: better without it.
         old_release = known(lambda: self.live.disk_version < (2, 0), otherwise=False)
-        if error.path and error.path != main and not several and old_release:
+        if error.path != main and not several and old_release:
             yield f"Put {error.path} aside", [aside(error.path)]
-        if error.path and error.line:
-            yield from repairs(shop, error.path, error.line, error.text, several=several)
-        elif error.text.startswith("panic"):
-            yield from other_versions(shop, self.config.files)
-        if error.path and error.path != main:
+        yield from repairs(shop, error.path, error.line or 0, error.text, several=several)
+        if error.path != main:
             for version in (2, 3) if self._names_handler(shop.text(error.path)) else ():
                 yield (
                     f"Put {error.path} aside and register the handler in {main}",
@@ -284,7 +284,7 @@ class FileRemedies(ServiceRemedies):
         if enabled.edits:
             return enabled
         # What CRI would have been told counts for nothing while it fails: the main file's own settings may come back.
-        shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS) or key == "version")
+        shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS))
         for words, changes in self._cri_repairs(shop):
             if shop.prove(changes, lambda after: after.cri_enabled):
                 return self._remedy(shop, changes, f"{words}, then restart containerd.")
@@ -299,7 +299,7 @@ class FileRemedies(ServiceRemedies):
         texts = dict(self._texts(shop))
         culprits = {item.by.path for item in loaded.ineffective if item.by and "whole plugin table" in item.reason}
         mine = all(self._only_handlers(path) for path in culprits)
-        if culprits and mine and "no corresponding runtime" in error:
+        if culprits and mine:
             names = ", ".join(sorted(culprits))
             words = (
                 f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "

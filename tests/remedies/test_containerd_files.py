@@ -64,6 +64,17 @@ LOADED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
         "2.1.9", {CONFIG: f"version = 4\n{IMPORTS}", DROP_IN: table(V3, "nvidia", RUNTIME)},
         f"Declare version 3 in {CONFIG}", (sed("'1s|4|3|'"),),
     ),
+    "a line of the main file of 1.x": (
+        "1.7.24", {CONFIG: plain("1.7.24") + "x y\n"}, f"Comment out line 8 of {CONFIG}", (sed("'8s/^/# /'"),),
+    ),
+    "a file of another version, its tables with it": (
+        "1.7.24", {CONFIG: plain("2.1.9")}, f"Turn {CONFIG} into a file of version 2",
+        (sed(f"-e '1s|=.*|= 2|' -e 's|{V3[9:-1].replace('.', '[.]')}|{V2[9:-1]}|g'"),),
+    ),
+    "beside the line that disables CRI": (
+        "2.1.9", {CONFIG: 'version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\nx y\n[grpc]\n'},
+        f"Comment out lines 2 to 3 of {CONFIG}", (sed("'2,3s/^/# /'"),),
+    ),
     "CRI stays off": (
         "2.1.9", {CONFIG: 'version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\noom_score = 7\nx y\n'},
         f"Comment out line 4 of {CONFIG}", (sed("'4s/^/# /'"),),
@@ -91,6 +102,10 @@ def test_a_file_that_no_small_edit_mends_is_kept_beside_containerds_default() ->
         f"{CONFIG}.broken, and what it set is to be set again."
     )
     assert advice.commands == (f"sudo mv {CONFIG} {CONFIG}.broken", default, RESTART)
+    # A pattern that is none: containerd does not say whose.
+    for release in ("1.7.24", "2.1.9"):
+        advice = remedy(simulated(release, {CONFIG: 'imports = ["/etc/[/*.toml"]\n'}), "config-loads")
+        assert advice.summary.startswith("No small edit mends it (containerd: syntax error in pattern). ")
     gone = simulated("2.1.9", {})
     gone.procs[0].args += ["--config", CONFIG]
     advice = remedy(gone, "config-loads")
@@ -163,8 +178,13 @@ ENABLED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "a drop-in of a version in a main file without one": (
         "1.7.24", {CONFIG: IMPORTS, DROP_IN: ONLY}, AGAIN, (tee(f"\n{table(V2, 'runc')}", DROP_IN),),
     ),
+    "a drop-in of one handler, which CRI refuses": (
+        "1.7.24", {CONFIG: MAIN["1.7.24"], DROP_IN: ONLY.replace("  runtime", '  runtime_engine = "x"\n  runtime')},
+        MOVED, (ASIDE, tee(table(V2, "nvidia", RUNTIME))),
+    ),
     "a drop-in that puts another setting first": (
-        "1.7.24", {CONFIG: MAIN["1.7.24"], EARLY: "version = 2\noom_score = 7\n", DROP_IN: ONLY},
+        "1.7.24",
+        {CONFIG: MAIN["1.7.24"].replace("\n", "\noom_score = 1\n", 1), EARLY: "version = 2\noom_score = 7\n", DROP_IN: ONLY},
         MOVED, (ASIDE, tee(table(V2, "nvidia", RUNTIME))),
     ),
     "a default of NVIDIA's that is not there": (
