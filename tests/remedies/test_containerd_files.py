@@ -184,7 +184,7 @@ ENABLED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     ),
     "a drop-in that puts another setting first": (
         "1.7.24",
-        {CONFIG: MAIN["1.7.24"].replace("\n", "\noom_score = 1\n", 1), EARLY: "version = 2\noom_score = 7\n", DROP_IN: ONLY},
+        {CONFIG: f"oom_score = 1\n{MAIN['1.7.24']}", EARLY: "version = 2\noom_score = 7\n", DROP_IN: ONLY},
         MOVED, (ASIDE, tee(table(V2, "nvidia", RUNTIME))),
     ),
     "a default of NVIDIA's that is not there": (
