@@ -8,6 +8,7 @@ from pytest_gpuready.model import Settings
 from pytest_gpuready.remedies.containerd import ContainerdRemedies
 from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views import Views
+from pytest_gpuready.views.toolkit_probe import VERSIONS
 from tests.remedies.test_containerd import DROP_IN, IMPORTS, RUNC, k0s, remedy, simulated, uses_ctk, with_ctk
 from tests.support.containerd import CONFIG, RUNTIME, V2, V3, config, healthy, k3s
 from tests.support.simnode import SimNode
@@ -318,6 +319,10 @@ def test_nvidias_own_command_is_for_the_usual_handler_in_the_usual_file() -> Non
     assert not uses_ctk(
         with_ctk("1.7.24", "1.20.0", plain("1.7.24").replace("version = 2\n", "").replace(V2, "plugins.cri"))
     )
+    place = "/usr/local/nvidia/toolkit/nvidia-container-runtime"
+    moved = with_ctk("2.1.9", "1.20.0").remove(RUNTIME).program(place)
+    moved.answer(lambda asks: asks == VERSIONS, f"prog {place}\n> NVIDIA Container Runtime version 1.20.0\nrc 0\n")
+    assert not uses_ctk(moved)
     named = remedy(with_ctk("2.1.9", "1.20.0"), "handler", Settings(handler="gpu"))
     assert named.commands[0] == tee(f"\n{table(V3, 'gpu', RUNTIME)}".removeprefix("\n"))
     # It copies runc's options from the main file alone, and on 1.x there may be no runc.
