@@ -102,11 +102,12 @@ class Tally:
 
 
 def ask(node: Node) -> dict[str, bool]:
-    """What each doctor says: True where it calls the node broken. nvidia-smi comes last: as root it mends nodes."""
+    """What each doctor says: True where it calls the node broken, or does not end. nvidia-smi, which mends, is last."""
     said: dict[str, bool] = {}
     order = sorted(DOCTORS, key=["gpud (containerd)", "grep nvidia config.toml", "nvidia-ctk cdi list"].__contains__)
     for name in reversed(order):
-        done = node.run(f"timeout 40 sh -c '{DOCTORS[name].replace(chr(39), _QUOTE)}'", timeout=60)
+        command = f"timeout -k 5 40 sh -c '{DOCTORS[name].replace(chr(39), _QUOTE)}' >/dev/null 2>&1"
+        done = node.run(command, timeout=60)
         said[name] = done.returncode != 0
     return said
 

@@ -205,6 +205,8 @@ def _numbers(text: str) -> list[int]:
 def main() -> None:
     """Make the fleet, measure, print."""
     asked = arguments(sys.argv[1:])
+    # An installed program's modules are compiled once, and not at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     alone()
     try:
         (PLACE / "ansible.cfg").touch()

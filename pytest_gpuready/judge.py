@@ -27,7 +27,7 @@ from pytest_gpuready.model import (
     worst,
 )
 from pytest_gpuready.node.clean import clean, one_line, shorten
-from pytest_gpuready.node.facts import REACH, SUDO
+from pytest_gpuready.node.facts import LATE, OVERDUE, REACH, SUDO, UNASKED, UNREACHED
 from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Verdict, worst_verdict
 from pytest_gpuready.routes import ROUTES, Required, live_checks, required
 from pytest_gpuready.views import VIEWS, Views
@@ -139,6 +139,11 @@ class Judge:
         fact = self.views.facts.peek(SUDO)
         return fact is not None and fact.state != "ok"
 
+    @functools.cached_property
+    def _late(self) -> bool:
+        """The deadline passed before all was asked."""
+        return self.views.facts.peek(LATE) is not None
+
     def report(self) -> NodeReport:
         """Judge every check, each route, and the node."""
         # The privileges are judged last: they fail by what others were refused.
@@ -197,11 +202,17 @@ class Judge:
             return unknown(f"{answered.because} explains it, and that check found nothing"), ()
         if answered.denied is not None:
             return unknown(f"{answered.denied}: permission denied"), ()
-        return answered.for_route(route), ()
+        outcome = answered.for_route(route)
+        if self._late and check_id != REACHABLE and _lacks_answers(outcome):
+            # One root says that the node was late, rather than every check that lacks what was to be asked after it.
+            return None, (REACHABLE,)
+        return outcome, ()
 
     def _needs(self, check_id: str, route: str) -> list[str]:
         """What a check needs, as a route sees it: a route's container means nothing until all else it needs holds."""
         needs = list(self.checks[check_id].needs)
+        if self._late:  # what did come in time is judged
+            needs = [need for need in needs if need != REACHABLE]
         if check_id == f"live.{route}":
             needs += sorted(self.configured[route] - {check_id})
         elif check_id in live_checks(route) and check_id != "live.image":
@@ -268,6 +279,13 @@ def _status(seen: _Sight) -> Status:
     if roots:
         return "blocked"
     return outcome.status if outcome is not None else "not-applicable"
+
+
+def _lacks_answers(outcome: Outcome | None) -> bool:
+    """It is unknown for want of what did not come, or what nobody came to ask."""
+    if outcome is None or outcome.status != "unknown":
+        return False
+    return any(words in outcome.found for words in (f": {OVERDUE}", UNREACHED, UNASKED))
 
 
 def _is_root(seen: _Sight) -> bool:

@@ -29,9 +29,7 @@ def deprecations(containerd_config: ContainerdConfig, containerd_live: Container
     """
     answer = containerd_live.answer_if_any
     said = [message or key for key, message in answer.server.deprecations] if answer and answer.server else []
-    listed = said or [
-        f"{item.id}{f' at {item.where}' if item.where else ''}" for item in containerd_config.loaded.deprecations
-    ]
+    listed = said or [f"{item.id} at {item.where}" for item in containerd_config.loaded.deprecations]
     if not listed:
         return passed("none is known")
     return warned("; ".join(listed[:5]), expected="no deprecated setting", remedy=mend.containerd.migrate())

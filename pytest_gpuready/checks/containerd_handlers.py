@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.containerd import version
 from pytest_gpuready.model import Evidence, Outcome, Undetermined, Where, failed, passed
-from pytest_gpuready.views.handlers import LEGACY_TYPE, RUNTIME_NAME
+from pytest_gpuready.views.handlers import RUNTIME_NAME
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -50,13 +50,13 @@ def handler(containerd_config: ContainerdConfig, containerd_live: ContainerdLive
         where = found.place or where
     else:
         reads = f"containerd {version(containerd_live)}".rstrip()
-        text = f"{reads} would load no handler {name} (handlers: {', '.join(config.handlers) or 'none'})"
+        text = f"{reads} would load no handler {name} (handlers: {', '.join(config.handlers)})"
         others = [other.name for other in config.nvidia_handlers]
         if dead:
-            text += f"; {dead[0].key} has no effect: {dead[0].reason}"
+            text += f"; {dead[0].key} has no effect: {dead[0].why}"
         elif others:
             text += f"; {' and '.join(others)} run NVIDIA's runtime: name one with --gpuready-handler"
-    lost = [Evidence(str(item.where), f"{item.key}: {item.reason}") for item in dead[:3]]
+    lost = [Evidence(str(item.where), f"{item.key}: {item.why}") for item in dead[:3]]
     return failed(
         text,
         expected=f"a handler {name} whose BinaryName is {RUNTIME_NAME}",
@@ -76,12 +76,12 @@ def default_runtime(containerd_config: ContainerdConfig, mend: Remedies) -> Outc
     Fix: make it the default, or give pods the RuntimeClass.
     References: k8s-device-plugin issues 444, 478, 1134.
     """
-    found, name = containerd_config.default_handler, containerd_config.default_runtime
+    found, name = _there(containerd_config.default_handler), containerd_config.default_runtime
     where = containerd_config.default_where
-    if found is not None and found.is_nvidia:
+    if found.is_nvidia:
         return passed(f"default_runtime_name is {name}, which runs {found.binary_name}", where=where)
     return failed(
-        f"the default handler is {name}, which runs {(found.binary_name if found else None) or 'runc'}",
+        f"the default handler is {name}, which runs {found.binary_name or 'runc'}",
         expected=f"default_runtime_name names a handler that runs {RUNTIME_NAME}",
         where=where or Where(containerd_config.path),
         evidence=containerd_config.excerpt(where),
@@ -105,7 +105,7 @@ def handler_binary(containerd_config: ContainerdConfig, handler_binary: HandlerB
     them.
     """
     trouble = handler_binary.trouble
-    where = containerd_config.handler.place if containerd_config.handler else None
+    where = _there(containerd_config.handler).place
     if trouble is None:
         return passed(f"{handler_binary.path} is executable for the daemon", where=where)
     return failed(
@@ -127,20 +127,18 @@ def handler_runtime_type(
 ) -> Outcome:
     """The handler has a runtime_type, and this containerd has a shim for it.
 
-    What: `io.containerd.runc.v2`; on 1.x `io.containerd.runc.v1` too (`io.containerd.runtime.v1.linux` has no
-    BinaryName, so `containerd.handler` fails there).
+    What: `io.containerd.runc.v2`; on 1.x `io.containerd.runc.v1` too (`io.containerd.runtime.v1.linux` starts nothing
+    on cgroup v2: ctd v1.6.20:runtime/v1/linux/task.go).
     Why: without one pods end in `container.Runtime.Name must be set: invalid argument`.
     Fix: set runtime_type = "io.containerd.runc.v2" in the handler's table, restart.
     References: ctd v2.3.4:core/metadata/containers.go:342; nvidia-container-toolkit issue 1956.
     """
-    found = _judged(containerd_config)
+    found = _there(containerd_config.handler)
     good = {"io.containerd.runc.v2"}
     with contextlib.suppress(Undetermined):
         if containerd_live.disk_version < (2, 0):
             good |= {"io.containerd.runc.v1"}
     where = found.type_where or found.where
-    if found.runtime_type == LEGACY_TYPE and found.legacy_program is None:
-        good -= {LEGACY_TYPE}  # it starts the option Runtime, and there is none
     if found.runtime_type in good:
         return passed(f"runtime_type is {found.runtime_type}", where=where)
     return failed(
@@ -165,7 +163,7 @@ def handler_cgroups(containerd_config: ContainerdConfig, mend: Remedies) -> Outc
     Fix: set SystemdCgroup alike in every handler, in the file that has the last word.
     References: libnvidia-container issue 119; nvidia-docker issue 1788.
     """
-    found = _judged(containerd_config)
+    found = _there(containerd_config.handler)
     mine = bool(found.systemd_cgroup)
     where = found.cgroup_where or found.where
     others = containerd_config.cgroup_drivers
@@ -186,8 +184,7 @@ def handler_cgroups(containerd_config: ContainerdConfig, mend: Remedies) -> Outc
     )
 
 
-def _judged(config: ContainerdConfig) -> Handler:
-    found = config.handler
+def _there(found: Handler | None) -> Handler:
     if found is None:
         raise Undetermined("the handler is not known")
     return found

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.platform import Platform
 
 _LSPCI = "sysfs, PCI devices of vendor 10de"
+_OTHER_FLAVOUR: dict[str | None, str] = {"open": "proprietary", "proprietary": "open"}
 
 
 @check("driver.gpu-on-bus", title="An NVIDIA GPU is on the PCI bus")
@@ -53,11 +54,11 @@ def gpu_on_bus(driver: Driver, mend: Remedies) -> Outcome:
         return passed("Tegra: the GPU is part of the chip")
     if driver.gpus_on_bus:
         return passed(f"{len(driver.gpus_on_bus)} on the bus: {_list(driver.gpus_on_bus)}")
-    others = [device for device in driver.pci if not device.is_gpu]
+    others = _list(driver.pci)
     return failed(
-        f"no NVIDIA GPU among the PCI devices{f'; of NVIDIA there is only {_list(others)}' if others else ''}",
+        f"no NVIDIA GPU among the PCI devices{f'; of NVIDIA there is only {others}' if others else ''}",
         expected="a PCI device of vendor 10de, class 0300 or 0302",
-        evidence=(Evidence(_LSPCI, _list(driver.pci) or "none"),),
+        evidence=(Evidence(_LSPCI, others or "none"),),
         remedy=mend.driver.no_gpu(),
     )
 
@@ -118,13 +119,11 @@ def module_loaded(driver: Driver, platform: Platform, mend: Remedies) -> Outcome
 def _why_not_loaded(driver: Driver, platform: Platform, mend: Remedies) -> tuple[str, Where | None, Remedy]:
     disk, kernel = driver.on_disk, platform.kernel
     here = disk.built.get(kernel)
-    if here is None and not (disk.version and disk.listed is False):
+    where = Where(here) if here else None
+    if here is None and disk.version is None:
         if driver.driver_root and not disk.built:
-            return (
-                "the host has no driver; the GPU operator's driver container has not loaded one",
-                None,
-                mend.driver.install(),
-            )
+            why = "the host has no driver; the GPU operator's driver container has not loaded one"
+            return why, None, mend.driver.install()
         if disk.built or driver.dkms:
             built = ", ".join(sorted(disk.built)) or "no kernel"
             sources = f"; DKMS holds the sources of {', '.join(sorted(driver.dkms))}" if driver.dkms else ""
@@ -140,18 +139,13 @@ def _why_not_loaded(driver: Driver, platform: Platform, mend: Remedies) -> tuple
         return why, Where("/proc/cmdline"), mend.driver.allow_on_cmdline(words)
     if _refused_unsigned(driver):
         signed = f"its signer {disk.signer!r} is not enrolled" if disk.signer else "it is not signed"
-        return f"Secure Boot is on and {signed}", Where(here) if here else None, mend.driver.sign(disk.signer)
-    wrong = [device for device in driver.gpus_on_bus if _needs(device) not in (None, disk.flavour)]
-    if disk.flavour is not None and wrong and len(wrong) == len(driver.gpus_on_bus):
-        need = str(_needs(wrong[0]))
-        why = f"the {disk.flavour} module is installed and {_list(wrong)} needs the {need} one"
-        return why, Where(here) if here else None, mend.driver.install(need)
+        return f"Secure Boot is on and {signed}", where, mend.driver.sign(disk.signer)
+    other = _OTHER_FLAVOUR.get(disk.flavour)
+    if other and all(_needs(device) == other for device in driver.gpus_on_bus):
+        why = f"the {disk.flavour} module is installed and {_list(driver.gpus_on_bus)} needs the {other} one"
+        return why, where, mend.driver.install(other)
     version = f" {disk.version}" if disk.version else ""
-    return (
-        f"nvidia.ko{version} is there for this kernel and was not loaded",
-        Where(here) if here else None,
-        mend.driver.load(),
-    )
+    return f"nvidia.ko{version} is there for this kernel and was not loaded", where, mend.driver.load()
 
 
 def _refused_unsigned(driver: Driver) -> bool:
@@ -205,7 +199,7 @@ def kernel_flavour(driver: Driver, mend: Remedies) -> Outcome:
     return failed(
         f"the {flavour} module is loaded; {_list(wrong)} needs the {need} one",
         expected=f"the {need} module",
-        evidence=(Evidence("/proc/driver/nvidia/version", driver.nvrm_version or ""), *_kernel_says(driver)),
+        evidence=(Evidence("/proc/driver/nvidia/version", str(driver.nvrm_version)), *_kernel_says(driver)),
         remedy=mend.driver.install(need),
     )
 
@@ -229,7 +223,7 @@ def device_nodes(driver: Driver, containerd_live: ContainerdLive, mend: Remedies
     names = ", ".join(["nvidiactl", *[f"nvidia{minor}" for minor in minors]])
     if not minors:
         return failed(
-            f"the module nvidia drives no GPU: {_list(driver.gpus_on_bus) or 'none is on the bus'}",
+            f"the module nvidia drives no GPU: {_list(driver.gpus_on_bus)}",
             expected="the module nvidia drives a GPU",
             evidence=_kernel_says(driver),
             remedy=mend.gpus.none_driven(driver.gpus_on_bus),

@@ -30,16 +30,16 @@ def fabric_manager(driver: Driver, nvml: Nvml, platform: Platform, mend: Remedie
     """
     driver.only_on_pci("NVSwitch")
     gpus = nvml.devices
-    joined = [gpu for gpu in gpus if gpu.fabric_state not in (None, "Not Supported")]
+    joined = [gpu for gpu in gpus if gpu.fabric_state is not None]
     switches = driver.nvswitches
-    running = _manager_runs(platform)
     if not joined:
         if not switches:
             return not_applicable("no GPU knows a fabric and no NVSwitch is on the bus")
-        return _by_manager(driver, nvml, platform, mend, running=running)
+        return _by_manager(driver, nvml, platform, mend)
     bad = [gpu for gpu in joined if _unjoined(gpu)]
     if not bad:
         return passed(f"{len(joined)} GPUs: Completed, Success")
+    running = _manager_runs(platform)
     installed = running or platform.program("nv-fabricmanager") is not None
     local = bool(switches) or installed
     version = nvml.fabric_manager_version
@@ -50,7 +50,12 @@ def fabric_manager(driver: Driver, nvml: Nvml, platform: Platform, mend: Remedie
             f"{manager if local else 'no NVSwitch on this machine'}"
         ),
         expected="every GPU's fabric state is Completed, Success",
-        evidence=(Evidence("nv-fabricmanager --version", version), *_module(driver)) if version else (),
+        evidence=(
+            Evidence("nv-fabricmanager --version", version),
+            Evidence("/sys/module/nvidia/version", driver.version),
+        )
+        if version
+        else (),
         remedy=mend.gpus.fabric_manager(installed=installed, version=version, running=running)
         if local
         else mend.gpus.fabric_elsewhere(),
@@ -69,21 +74,17 @@ def _unjoined(gpu: Gpu) -> str | None:
 
 
 def _manager_runs(platform: Platform) -> bool:
-    unit = platform.unit("nvidia-fabricmanager.service") if platform.has_systemd else None
+    unit = platform.unit("nvidia-fabricmanager.service")
     return (unit is not None and unit.active == "active") or any(
         p.comm == "nv-fabricmanage" for p in platform.processes
     )
 
 
-def _module(driver: Driver) -> tuple[Evidence, ...]:
-    return (Evidence("/sys/module/nvidia/version", driver.module_version),) if driver.module_version else ()
-
-
-def _by_manager(driver: Driver, nvml: Nvml, platform: Platform, mend: Remedies, *, running: bool) -> Outcome:
+def _by_manager(driver: Driver, nvml: Nvml, platform: Platform, mend: Remedies) -> Outcome:
     """NVSwitches are on the bus and the GPUs know no fabric state: A100 and older are judged by their manager."""
-    installed = running or platform.program("nv-fabricmanager") is not None
-    version, module = nvml.fabric_manager_version, driver.module_version
-    matches = version is None or module is None or version == module
+    running, installed = _manager_runs(platform), platform.program("nv-fabricmanager") is not None
+    version, module = nvml.fabric_manager_version, driver.version
+    matches = version in (None, module)
     if running and matches:
         return passed(f"{len(driver.nvswitches)} NVSwitches, the fabric manager{f' {version}' if version else ''} runs")
     why = (

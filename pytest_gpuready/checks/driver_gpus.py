@@ -152,7 +152,8 @@ def gpu_count(driver: Driver, nvml: Nvml, mend: Remedies) -> Outcome:
     aside += [f"{address} is excluded from the driver" for address in sorted(excluded)]
     notes = "".join(f"; {note}" for note in aside)
     listed = {gpu.bus_id for gpu in gpus if gpu.bus_id}
-    missing = [device.address for device in bound if device.address not in listed] if listed else []
+    all_told = len(listed) == len(gpus)
+    missing = [device.address for device in bound if all_told and device.address not in listed]
     strangers = sorted(listed - {device.address for device in driver.pci})
     if missing or strangers or len(gpus) != len(bound):
         parts = [f"NVML lists {len(gpus)}, the bus has {len(bound)} bound to nvidia"]
@@ -162,7 +163,7 @@ def gpu_count(driver: Driver, nvml: Nvml, mend: Remedies) -> Outcome:
             f"{'; '.join(parts)}{notes}",
             expected=f"{len(bound)} GPUs: {', '.join(device.address for device in bound)}",
             evidence=(Evidence("sysfs", "\n".join(map(str, driver.gpus_on_bus))),),
-            remedy=mend.gpus.missing((missing or [device.address for device in bound] or ["10de"])[0]),
+            remedy=mend.gpus.missing((missing or strangers or [device.address for device in driver.gpus_on_bus])[0]),
         )
     if unbound:
         return warned(
@@ -193,10 +194,11 @@ def gpu_health(nvml: Nvml, mend: Remedies) -> Outcome:
     else:
         gone = any(gpu.lost or "reboot" in (gpu.recovery_action or "").lower() for gpu in ill)
         remedy = mend.gpus.reset(ill, reboot=gone)
+    shown = [" ".join(filter(None, (gpu.bus_id, gpu.uuid, gpu.name))) for gpu in ill]
     return failed(
         "; ".join(f"GPU {gpu.index} ({gpu.bus_id or gpu.uuid or '?'}) {words}" for gpu, words in troubles),
         expected="no GPU lost, to be reset, or with memory to retire",
-        evidence=(Evidence(nvml.source, "\n".join(f"{gpu.bus_id} {gpu.uuid} {gpu.name}" for gpu in ill)),),
+        evidence=(Evidence(nvml.source, "\n".join(shown)),),
         remedy=remedy,
     )
 
@@ -233,7 +235,7 @@ def mig_instances(driver: Driver, nvml: Nvml, mend: Remedies) -> Outcome:
     empty = [gpu for gpu in on if not gpu.mig_devices]
     if empty:
         made = _gpu_instances(driver)
-        half = [gpu for gpu in empty if made.get(-1 if gpu.minor is None else gpu.minor)]
+        half = [gpu for gpu in empty if gpu.minor in made]
         return failed(
             f"MIG is on without a MIG device: {', '.join(f'GPU {gpu.index} ({gpu.bus_id})' for gpu in empty)}"
             + (f"; GPU instances without a compute instance: GPU {_numbers(half)}" if half else ""),
@@ -244,7 +246,7 @@ def mig_instances(driver: Driver, nvml: Nvml, mend: Remedies) -> Outcome:
             ),
             remedy=mend.gpus.mig_compute(half) if half else mend.gpus.mig(empty),
         )
-    pending = [gpu for gpu in nvml.devices if gpu.mig_pending and gpu.mig_mode and gpu.mig_pending != gpu.mig_mode]
+    pending = [gpu for gpu in nvml.devices if gpu.mig_pending not in (None, gpu.mig_mode)]
     after = (
         f"; after the next reset: {', '.join(f'GPU {gpu.index} {gpu.mig_pending}' for gpu in pending)}"
         if pending

@@ -17,12 +17,12 @@ from pytest_gpuready.model import (
     Undetermined,
     Where,
     failed,
-    not_applicable,
     passed,
     unknown,
 )
 from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views.driver_probe import NAMES
+from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.driver_probe import Library
     from pytest_gpuready.views.platform import Platform
     from pytest_gpuready.views.toolkit import Toolkit
+
+
+def _kinds(driver: Driver, ctr: Ctr, toolkit: Toolkit) -> dict[str, tuple[str, ...]]:
+    """By route, its kinds of places; without the routes whose driver root is gone: toolkit.config-valid says so."""
+    return {route: _places(route, driver, ctr, toolkit) for route in ROUTES if not _root_is_gone(route, toolkit)}
 
 
 def _places(route: str, driver: Driver, ctr: Ctr, toolkit: Toolkit) -> tuple[str, ...]:
@@ -47,14 +52,14 @@ def _places(route: str, driver: Driver, ctr: Ctr, toolkit: Toolkit) -> tuple[str
             return anywhere if ctr.gpus_by_cdi else ("cache", *special)
         if route == "nerdctl":
             return anywhere if ctr.nerdctl_gpus_by_cdi else ("cache", *special)
-        if route in ("ctr-runtime", "cri-handler", "cri-default"):
+        if route in RUNTIME_ROUTES:
             return _places_of_runtime(route, toolkit, special)
         return anywhere
     return ("cache", *special) if route in ("ctr-gpus", "nerdctl") else anywhere
 
 
 def _places_of_runtime(route: str, toolkit: Toolkit, special: tuple[str, ...]) -> tuple[str, ...]:
-    root = toolkit.config_for(route).text("nvidia-container-cli", "root") or "/"
+    root = toolkit.config_for(route).text("nvidia-container-cli", "root")
     if root.rstrip("/") == "/run/nvidia/driver":
         return ("operator",)
     if toolkit.mode_for(route) == "legacy":
@@ -77,18 +82,11 @@ def library_present(
     References: libnvidia-container issue 231, nvidia-container-toolkit issue 154, nvidia-docker issue 1711 ("load
         library failed: libnvidia-ml.so.1"); libnvidia-container src/nvc_info.c; ld.so.conf in ldconfig(8).
     """
-    answers: dict[tuple[str, ...], Outcome] = {}
-    by_route: dict[str, Outcome] = {}
     if not driver.libraries and _nothing_installed(driver):
         raise Consequence("driver.module-loaded")
-    for route in ROUTES:
-        if _root_is_gone(route, driver, toolkit):
-            continue  # toolkit.config-valid says so
-        kinds = _places(route, driver, ctr, toolkit)
-        if kinds not in answers:
-            answers[kinds] = _libraries_in(kinds, driver, platform, mend)
-        by_route[route] = answers[kinds]
-    return by_route
+    kinds = _kinds(driver, ctr, toolkit)
+    answers = {places: _libraries_in(places, driver, platform, mend) for places in set(kinds.values())}
+    return {route: answers[places] for route, places in kinds.items()}
 
 
 def _nothing_installed(driver: Driver) -> bool:
@@ -100,13 +98,10 @@ def _nothing_installed(driver: Driver) -> bool:
     return False
 
 
-def _root_is_gone(route: str, driver: Driver, toolkit: Toolkit) -> bool:
+def _root_is_gone(route: str, toolkit: Toolkit) -> bool:
     """The runtime's configuration names a driver root that is not there, or has nothing in it."""
-    operators = any(library.kind == "operator" for library in driver.libraries)
-    if operators or route not in ("ctr-runtime", "cri-handler", "cri-default"):
-        return False
     with contextlib.suppress(Undetermined, Denied, NotApplicable):
-        return bool(bare_root(toolkit, toolkit.config_for(route)))
+        return route in RUNTIME_ROUTES and bool(bare_root(toolkit, toolkit.config_for(route)))
     return False
 
 
@@ -115,7 +110,7 @@ def _libraries_in(kinds: tuple[str, ...], driver: Driver, platform: Platform, me
     names = [name for name in NAMES if not (driver.is_tegra and name.startswith("libnvidia-ml"))]
     found = [driver.library(name, kinds) for name in names]
     if all(found):
-        return passed("; ".join(_describe(library) for library in found if library is not None))
+        return passed("; ".join(map(_describe, filter(None, found))))
     missing = [name for name, library in zip(names, found, strict=True) if library is None]
     others = [library for library in driver.libraries if library.name in missing]
     faults = [f"{library.path} {library.trouble(machine)}" for library in others if library.trouble(machine)]
@@ -186,23 +181,20 @@ def versions_match(driver: Driver, ctr: Ctr, toolkit: Toolkit, mend: Remedies) -
     References: nvidia-container-toolkit issues 171 and 394 ("Driver/library version mismatch");
         NVML_ERROR_LIB_RM_VERSION_MISMATCH (18) in nvml.h.
     """
-    if driver.is_wsl:
-        return not_applicable("WSL: the libraries come from the driver of Windows, together with /dev/dxg")
     driver.only_on_pci("kernel module nvidia")
     module = driver.module_version
     if module is None:
         return unknown("the loaded module does not say its version")
-    by_route: dict[str, Outcome] = {}
-    for route in ROUTES:
-        kinds = _places(route, driver, ctr, toolkit)
-        found = [library for library in (driver.library(name, kinds) for name in NAMES) if library is not None]
-        if found and not _root_is_gone(route, driver, toolkit):
-            by_route[route] = _versions(found, module, driver, mend)
-    return by_route or unknown("no library was found to compare")
+    return {
+        route: _versions([driver.library(name, places) for name in NAMES], module, driver, mend)
+        for route, places in _kinds(driver, ctr, toolkit).items()
+    }
 
 
-def _versions(found: list[Library], module: str, driver: Driver, mend: Remedies) -> Outcome:
-    unsaid = [library for library in found if library.version is None]
+def _versions(pair: list[Library | None], module: str, driver: Driver, mend: Remedies) -> Outcome:
+    found = list(filter(None, pair))
+    if {library.version for library in found} == {module}:
+        return passed(f"module and libraries are {module}")
     other = [library for library in found if library.version not in (None, module)]
     if other:
         library = other[0]
@@ -218,6 +210,5 @@ def _versions(found: list[Library], module: str, driver: Driver, mend: Remedies)
             ),
             remedy=mend.driver.reload(module, str(library.version)),
         )
-    if unsaid:
-        return unknown(f"{unsaid[0].real} does not say its version in its name; the module is {module}")
-    return passed(f"module and libraries are {module}")
+    silent = ", ".join(library.real for library in found if library.version is None)
+    return unknown(f"{silent}: no version in the name; the module is {module}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, unknown
-from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO
+from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -40,6 +40,13 @@ def reachable(platform: Platform, mend: Remedies) -> Outcome:
             f"the answers broke off: {broken.note}",
             expected="a connection that lasts until every question is answered",
             remedy=mend.node.reach("the answers broke off"),
+        )
+    late = platform.facts.peek(LATE)
+    if late is not None:
+        return unknown(
+            f"not everything was asked: {late.note}",
+            expected="every question is answered before the node's deadline",
+            remedy=mend.node.late(),
         )
     if fact is not None and fact.state == "ok":
         return passed("a POSIX shell answered")

@@ -124,13 +124,13 @@ def installed(toolkit: Toolkit, platform: Platform, mend: Remedies) -> Outcome:
     paths = toolkit.runtime_paths
     if paths:
         return passed("; ".join(f"{path}{_owned(toolkit, path)}" for path in paths))
-    broken = [program.path for program in platform.programs.get(RUNTIME, []) if not program.executable]
-    if broken:
-        mode = f"{platform.sudo_prefix}chmod 0755 {quote(broken[0])}"
+    broken = next(iter(platform.programs.get(RUNTIME, [])), None)
+    if broken is not None:
+        mode = f"{platform.sudo_prefix}chmod 0755 {quote(broken.path)}"
         return failed(
-            f"{broken[0]} is there and not executable",
+            f"{broken.path} is there and not executable",
             expected=f"an executable {RUNTIME}",
-            where=Where(broken[0]),
+            where=Where(broken.path),
             remedy=Remedy("Make it executable.", (mode,)),
         )
     parts = [str(package) for name, package in toolkit.packages.items() if name in FAMILY]

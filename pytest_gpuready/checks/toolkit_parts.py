@@ -66,7 +66,7 @@ def container_cli(toolkit: Toolkit, platform: Platform, ctr: Ctr, mend: Remedies
         if path is not None:
             return _runs(path)
         return failed(
-            f"{named or CLI} is not there" if named else f"{CLI} is not in {', '.join(toolkit.folders(route))}",
+            f"{named} is not there" if named else f"{CLI} is not in {', '.join(toolkit.folders(route))}",
             expected=f"{CLI} where the hook of legacy mode looks for it",
             where=config.where(CLI, "path") if named else None,
             remedy=mend.toolkit.program(config.where(CLI, "path") if named else None, (CLI, "path"), named, CLI),
@@ -154,7 +154,7 @@ def _hook(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
     named = config.text(section, "path")
     path = toolkit.locate(named or usual, toolkit.folders(route))
     if path is not None:
-        if mode == "legacy" or posixpath.basename(path) != "nvidia-ctk" or toolkit.version_for(route) < (1, 16):
+        if posixpath.basename(path) != "nvidia-ctk" or toolkit.version_for(route) < (1, 16):
             return passed(f"mode {mode}: {path}")
         if toolkit.locate("nvidia-cdi-hook", toolkit.folders(route)) is not None:
             return passed(f"mode {mode}: {path}, and nvidia-cdi-hook for specs on disk")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Answer, Denied, NotApplicable, Outcome, Undetermined, not_applicable, unknown
+from pytest_gpuready.model import Answer, Denied, NotApplicable, Outcome, Undetermined, unknown
 from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
 if TYPE_CHECKING:
@@ -31,7 +31,5 @@ def handlers_trouble(handler_binary: HandlerBinary) -> bool:
 def _answer(judge: Callable[[str], Outcome], route: str) -> Outcome:
     try:
         return judge(route)
-    except NotApplicable as error:
-        return not_applicable(error.why)
     except Undetermined as error:
         return unknown(error.why)

@@ -64,10 +64,15 @@ class Ineffective:
     reason: str
     by: Where | None = None
 
+    @property
+    def why(self) -> str:
+        """The reason, with what took its place."""
+        return f"{self.reason} {self.by}" if self.by else self.reason
+
     def __str__(self) -> str:
         if self.key == self.where.path:
             return f"{self.key}: {self.reason}"
-        return f"{self.key} set at {self.where}, {self.reason}" + (f" {self.by}" if self.by else "")
+        return f"{self.key} set at {self.where}, {self.why}"
 
 
 @dataclass(frozen=True)

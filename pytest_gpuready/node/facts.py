@@ -83,10 +83,18 @@ def script(name: str, body: str, *args: str, timeout: float = 5, limit: int = 26
 #: The limit of a command whose answer is short, in bytes: such commands run side by side on the node.
 SHORT = 12_288
 
-#: Whether the transport answered with a working shell, whether sudo worked, and why the answers broke off, if they did.
+#: Whether the transport answered with a working shell, whether sudo worked, why the answers broke off, if they did, and
+#: what the node was at when its deadline passed, if more was to be asked.
 REACH = Request("node", ("reach",))
 SUDO = Request("node", ("sudo",))
 BROKE_OFF = Request("node", ("broke off",))
+LATE = Request("node", ("late",))
+
+#: How the note of a fact begins that an earlier question left no time for.
+UNREACHED = "not reached: "
+#: What is said of a fact that nobody asked for, and of one whose answer was on its way when the deadline passed.
+UNASKED = "was not looked at"
+OVERDUE = "no answer within the deadline"
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ class Facts:
         """The fact; `Denied` and `Undetermined` if it is no answer. `absent` and `odd` come back as they are."""
         fact = self._facts.get(request)
         if fact is None:
-            raise Undetermined(f"{request} was not looked at")
+            raise Undetermined(f"{request} {UNASKED}")
         if fact.state == "denied":
             raise Denied(str(request))
         if fact.state == "timeout":

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.node import memory, packed
 from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.facts import OVERDUE
 from pytest_gpuready.node.script import preamble
 from pytest_gpuready.node.transport import Reply, _end_session, argv, by_rule, complaint, shell_command, wants_sudo
 
@@ -212,7 +213,7 @@ class Login:
         elif why == "flood" or len(output) > packed.LIMIT:
             reply.trouble = f"more than {packed.LIMIT // 1024 // 1024} MiB of output"
         elif why == "timeout" or (found is not None and found.ended):
-            reply.timed_out, reply.trouble = True, "no answer within the deadline"
+            reply.timed_out, reply.trouble = True, OVERDUE
             if gateway and not raw:
                 self.complaint = self.complaint or f"through the gateway {gateway}"
         else:

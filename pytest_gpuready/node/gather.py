@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO, Fact, Facts, Request
+from pytest_gpuready.node.facts import BROKE_OFF, LATE, OVERDUE, REACH, SUDO, UNREACHED, Fact, Facts, Request
 from pytest_gpuready.node.redact import redact
 from pytest_gpuready.node.rooted import ASK
 from pytest_gpuready.node.rooted import read as rooted_answers
@@ -53,7 +53,12 @@ def gather(
         if not reply.complete:
             if reply.timed_out:
                 # What would have been asked next is known to be missing, and why.
-                _record(facts, [request for request in dict.fromkeys(wants(facts)) if request not in facts], {}, reply)
+                more = [request for request in dict.fromkeys(wants(facts)) if request not in facts]
+                _record(facts, more, {}, reply)
+                at = next((request for request in requests if request in answers and _stopped(answers[request])), None)
+                if more or any(request not in answers for request in requests if request is not ASK):
+                    words = f"{_late(transport.complaint)}{f': it was at {at}' if at is not None else ''}"
+                    facts.add(LATE, Fact("timeout", note=one_line(words, 300)))
             else:
                 # ssh's own words tell a node that fell silent from one that closed the connection.
                 said = f": {transport.complaint}" if transport.complaint else ""
@@ -113,14 +118,19 @@ def _as_root(facts: Facts, asked: Fact | None, rooted: Sequence[Request]) -> boo
 def _record(facts: Facts, requests: list[Request], answers: dict[Request, Fact], reply: Reply) -> None:
     facts.add(SUDO, Fact("ok"))
     for request, fact in answers.items():
-        stopped = reply.timed_out and fact.state == "cut" and fact.note == LOST
-        taken = Fact("timeout", fact.data, fact.rc, "no answer within the deadline") if stopped else fact
+        stopped = reply.timed_out and _stopped(fact)
+        taken = Fact("timeout", fact.data, fact.rc, OVERDUE) if stopped else fact
         facts.add(request, redact(request, taken))
     for request in requests:
         if request not in answers:
             state: State = "timeout" if reply.timed_out else "cut"
-            facts.add(request, Fact(state, note=f"not reached: {reply.trouble or 'the answer is missing'}"))
+            facts.add(request, Fact(state, note=f"{UNREACHED}{reply.trouble or 'the answer is missing'}"))
+
+
+def _stopped(fact: Fact) -> bool:
+    """Its answer began and has no end."""
+    return fact.state == "cut" and fact.note == LOST
 
 
 def _late(words: str) -> str:
-    return f"no answer within the deadline{f' ({words})' if words else ''}"
+    return f"{OVERDUE}{f' ({words})' if words else ''}"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_gpuready.node.clean import clean
+from pytest_gpuready.node.facts import OVERDUE
 from pytest_gpuready.node.inside import INSIDE, by_paramiko, by_salt, salt_round
 from pytest_gpuready.node.logins import Logins, pause, turned_away
 from pytest_gpuready.node.memory import Memory
@@ -238,7 +239,7 @@ class Shell:
             tries += 1
             if not self.connect(deadline):
                 late = time.monotonic() >= deadline
-                return Reply(trouble="no answer within the deadline" if late else "interrupted", timed_out=late)
+                return Reply(trouble=OVERDUE if late else "interrupted", timed_out=late)
             began = time.monotonic()
             reply = self._round(script, deadline)
             seconds = time.monotonic() - began
@@ -287,7 +288,7 @@ class Shell:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     reply.timed_out = True
-                    reply.trouble = "no answer within the deadline"
+                    reply.trouble = OVERDUE
                     break
                 for key, _ in selector.select(min(left, 1.0)):
                     if key.fileobj is stdin:

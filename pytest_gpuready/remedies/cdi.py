@@ -65,15 +65,38 @@ class CdiRemedies:
             again = PackageRemedies(self.views).program(str(lacking))
             if again.commands:
                 return Remedy(f"{again.summary} {words}", (*again.commands, self._command(program, target)))
+        write = self._written(program or "nvidia-ctk", target)
         if program is not None:
-            return Remedy(words, (self._command(program, target),))
+            return Remedy(words, write)
         install = PackageRemedies(self.views).toolkit()
         if not install.commands:
             return install
         return Remedy(
             f"{install.summary} Then generate {target}; it is read at each container start, nothing is restarted.",
-            (*install.commands, self._command("nvidia-ctk", target)),
+            (*install.commands, *write),
         )
+
+    def _written(self, program: str, target: str) -> tuple[str, ...]:
+        """The command, and what it needs where a file lies in its folder's place, or a folder in its own.
+
+        A folder under a spec's name is what Docker makes of a bind mount's source that is not there. Whoever watches a
+        file in the folder's place (CDI v1.1.0:pkg/cdi/cache.go) does not see that a folder came: it is restarted.
+        """
+        folder, command = posixpath.dirname(target), self._command(program, target)
+        if self._is_folder(folder) is False:
+            restart = ContainerdRemedies(self.views).restart_command()
+            return (self._aside(folder), command, *((restart,) if restart else ()))
+        return (self._aside(target), command) if self._is_folder(target) else (command,)
+
+    def _aside(self, path: str) -> str:
+        return f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}"
+
+    def _is_folder(self, path: str) -> bool | None:
+        """None where nothing is there, or it is not known."""
+        with contextlib.suppress(Undetermined, Denied):
+            found = self.views.facts.stat(path)
+            return found.is_dir if found is not None else None
+        return None
 
     def _command(self, program: str, target: str) -> str:
         options = " --format=json" if target.endswith(".json") else ""
@@ -104,7 +127,7 @@ class CdiRemedies:
         """Take a spec out of the readers' sight; its content is kept."""
         return Remedy(
             f"{why} Files that do not end in .yaml or .json are not read.",
-            (f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}",),
+            (self._aside(path),),
         )
 
     def enable(self) -> Remedy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
@@ -23,9 +24,17 @@ if TYPE_CHECKING:
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.daemons import Daemon
     from pytest_gpuready.views.flavours import Flavour
+    from pytest_gpuready.views.platform import Unit
     from pytest_gpuready.views.toolkit import Package
 
 T = TypeVar("T")
+
+#: systemd's status of a command that it could not run at all (systemd.exec(5)).
+_EXIT_EXEC = 203
+#: What containerd says of its command line (github.com/urfave/cli, which takes both -flag and --flag).
+_FLAG = re.compile(r"flag (?:provided but not defined|needs an argument): (-\S+)")
+#: Words that mean the same to systemd with and without quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 
 #: What installs containerd, by package manager.
 _INSTALL: dict[str, str] = {
@@ -57,6 +66,20 @@ def known(ask: Callable[[], T], otherwise: T) -> T:
     with contextlib.suppress(Undetermined, Denied, NotApplicable):
         return ask()
     return otherwise
+
+
+def _without_flag(words: list[str], flag: str) -> list[str]:
+    """The words without a flag, by one dash or two, and without the value that follows it."""
+    kept, skip = [], False
+    for word in words:
+        if word.partition("=")[0].lstrip("-") == flag.lstrip("-") and word.startswith("-"):
+            skip = "=" not in word
+        elif not skip or word.startswith("-"):
+            kept.append(word)
+            skip = False
+        else:
+            skip = False
+    return kept
 
 
 class ServiceRemedies:
@@ -104,7 +127,7 @@ class ServiceRemedies:
         if command is None:
             pid = known(lambda: self.live.pid, None)
             why = "no service of systemd carries it" if self._systemd else "this node has no systemd"
-            return Remedy(f"Restart {name} by what started it: {why} (pid {pid}).")
+            return Remedy(f"Restart {name} by what started it: {why}{f' (pid {pid})' if pid else ''}.")
         return Remedy(f"Restart {name}; running containers survive it.", (command,))
 
     def unhide(self, what: str) -> Remedy:
@@ -126,13 +149,39 @@ class ServiceRemedies:
         """What takes settings of systemd.exec(5) from the daemon's unit, by a drop-in that is read last."""
         if not keys:
             return ()
+        return self._drop_in([f"{key}={UNDONE[key]}" for key in keys])
+
+    def _drop_in(self, settings: list[str]) -> tuple[str, ...]:
+        """What gives the daemon's unit these settings, by a drop-in that is read last."""
         folder = quote(f"/etc/systemd/system/{self._service}.service.d")
-        lines = "\n".join(["[Service]", *(f"{key}={UNDONE[key]}" for key in keys)])
+        lines = "\n".join(["[Service]", *settings])
         return (
             f"{self._sudo}mkdir -p {folder}",
             f"{self._sudo}tee {folder}/zz-gpuready.conf <<'EOF'\n{lines}\nEOF",
             f"{self._sudo}systemctl daemon-reload",
             *self._restart_only(),
+        )
+
+    def _other_command(self, unit: Unit) -> Remedy | None:
+        """The unit's own command line is what does not run: a program that is not there, a flag that there is not."""
+        first, *flags = unit.command or ("",)
+        nobody: list[str] = []
+        said = _FLAG.search("\n".join(known(lambda: self.live.last_words, nobody)))
+        if unit.exit_status == _EXIT_EXEC:
+            program = known(lambda: self.platform.anywhere("containerd"), None)
+            if program is None or program == first:
+                return self.again("containerd")
+            wrong, words = f"{first} cannot be run", [program, *flags]
+        elif said is not None:
+            wrong = f"containerd has no {said[1]}, or wants a value with it"
+            words = [first, *_without_flag(flags, said[1])]
+        else:
+            return None
+        if not all(_PLAIN.fullmatch(word) for word in words):
+            return Remedy(f"{wrong}: mend ExecStart (`systemctl cat {unit.id}`), then restart it.")
+        return Remedy(
+            f"{wrong}: give its service another command (or mend it where `systemctl cat {unit.id}` shows it).",
+            self._drop_in(["ExecStart=", f"ExecStart={' '.join(words)}"]),
         )
 
     def start(self) -> Remedy:
@@ -149,6 +198,9 @@ class ServiceRemedies:
         if commands:
             words = f"{service} does not start, and its unit sets {', '.join(keys)}, which containerd cannot do without"
             return Remedy(f"{words}: take that from it, then start it.", commands)
+        wrong = self._other_command(unit) if unit is not None else None
+        if wrong is not None:
+            return wrong
         unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
         return Remedy(
             f"Start {service}, now and at every boot.",

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.driver import NodeFault
 
 #: How packages are installed without a question, per package manager.
-_INSTALL = {
+_INSTALL: dict[str | None, str] = {
     "apt": "apt-get install -y",
     "dnf": "dnf install -y",
     "yum": "yum install -y",
     "tdnf": "tdnf install -y",
-    "microdnf": "microdnf install -y",
     "zypper": "zypper --non-interactive install",
     "transactional-update": "transactional-update --non-interactive pkg install",
     "pacman": "pacman -S --noconfirm",
-    "apk": "apk add",
-    "rpm-ostree": "rpm-ostree install",
 }
-_REBOOT_AFTER = frozenset({"rpm-ostree", "transactional-update"})
+#: What makes the initial ramdisk anew; where several are there, the first is the distribution's own.
+_RAMDISK = {
+    "update-initramfs": "update-initramfs -u",
+    "mkinitcpio": "mkinitcpio -P",
+    "dracut": "dracut --force",
+}
 _NOUVEAU_FILE = "/etc/modprobe.d/blacklist-nouveau.conf"
 _NOUVEAU = "blacklist nouveau\noptions nouveau modeset=0"
 
@@ -65,25 +67,21 @@ class DriverRemedies:
         return self.platform.kernel
 
     def install_command(self, *packages: str) -> tuple[str, ...]:
-        """The command that installs packages; none where the package manager is not known."""
-        manager = self.manager
-        return (f"{self._sudo}{_INSTALL[manager]} {' '.join(map(quote, packages))}",) if manager in _INSTALL else ()
+        """The command that installs packages with the node's package manager, one of `_INSTALL`; none for none."""
+        return (f"{self._sudo}{_INSTALL[self.manager]} {' '.join(map(quote, packages))}",) if packages else ()
+
+    def _then(self, last: str, commands: tuple[str, ...]) -> tuple[str, ...]:
+        """What comes after the commands that install, if there are any: where they make a new snapshot, a reboot."""
+        word = "reboot" if self.manager == "transactional-update" else last
+        return (*commands, f"{self._sudo}{word}") if commands else ()
 
     def _initramfs(self) -> tuple[str, ...]:
-        """The command that makes the initial ramdisk anew, so that it follows modprobe's configuration."""
-        family = self.platform.os_family
-        if "debian" in family or "ubuntu" in family:
-            program, words = "update-initramfs", "-u"
-        elif "arch" in family:
-            program, words = "mkinitcpio", "-P"
-        elif {"rhel", "fedora", "suse", "opensuse", "amzn", "centos"} & set(family) or any(
-            "suse" in name for name in family
-        ):
-            program, words = "dracut", "--force"
-        else:
-            return ()
-        # A machine without an initial ramdisk, such as many virtual ones, has none of them.
-        return () if self.driver.lacks(program) else (f"{self._sudo}{program} {words}",)
+        """The command that makes the initial ramdisk anew, so that it follows modprobe's configuration.
+
+        A machine without an initial ramdisk, such as many virtual ones, has no program for it.
+        """
+        there = [program for program in _RAMDISK if self.driver.makes_ramdisk(program)]
+        return tuple(f"{self._sudo}{_RAMDISK[program]}" for program in there[:1])
 
     # ------------------------------------------------------------------ bus and module
 
@@ -107,12 +105,8 @@ class DriverRemedies:
     def nouveau(self, rival: str) -> Remedy:
         """The in-kernel driver holds a GPU."""
         if self.manager == "rpm-ostree":
-            commands: tuple[str, ...] = (
-                (
-                    f"{self._sudo}rpm-ostree kargs --append=rd.driver.blacklist=nouveau "
-                    "--append=modprobe.blacklist=nouveau"
-                ),
-            )
+            words = "--append=rd.driver.blacklist=nouveau --append=modprobe.blacklist=nouveau"
+            commands: tuple[str, ...] = (f"{self._sudo}rpm-ostree kargs {words}",)
             edits: tuple[Edit, ...] = ()
         else:
             commands = (f"{self._sudo}tee {_NOUVEAU_FILE} <<'EOF'\n{_NOUVEAU}\nEOF", *self._initramfs())
@@ -136,11 +130,9 @@ class DriverRemedies:
         manager, family = self.manager, self.platform.os_family
         commands: tuple[str, ...] = ()
         if manager == "apt" and "ubuntu" in family:
-            tool = (
-                f"{self._sudo}apt-get update && {self._sudo}apt-get install -y "
-                f"ubuntu-drivers-common linux-headers-{quote(self._kernel)}"
-            )
-            commands = (tool, f"{self._sudo}ubuntu-drivers install{'' if flavour is None else ' --gpgpu'}")
+            tools = f"ubuntu-drivers-common linux-headers-{quote(self._kernel)}"
+            tool = f"{self._sudo}apt-get update && {self._sudo}apt-get install -y {tools}"
+            commands = (tool, f"{self._sudo}ubuntu-drivers install")
             if flavour is not None:
                 commands = (tool, "ubuntu-drivers list --gpgpu")
                 summary = (
@@ -170,20 +162,21 @@ class DriverRemedies:
                 ),
                 (f"{self._sudo}nixos-rebuild boot", f"{self._sudo}reboot"),
             )
-        last = "reboot" if manager in _REBOOT_AFTER or flavour is not None else "modprobe nvidia"
-        return Remedy(summary, (*commands, f"{self._sudo}{last}") if commands else ())
+        last = "modprobe nvidia" if flavour is None else "reboot"
+        return Remedy(summary, self._then(last, commands))
 
     def build(self) -> Remedy:
         """There is no module for the running kernel, and the sources are there or one for another kernel is."""
-        kernel, manager = self._kernel, self.manager
-        headers = {
+        kernel = self._kernel
+        known: dict[str | None, str] = {
             "apt": f"linux-headers-{kernel}",
             "dnf": f"kernel-devel-{kernel}",
             "yum": f"kernel-devel-{kernel}",
             "tdnf": f"kernel-devel-{kernel}",
             "zypper": "kernel-default-devel",
             "pacman": "linux-headers",
-        }.get(manager or "")
+        }
+        headers = known.get(self.manager)
         others = ", ".join(sorted(self.driver.on_disk.built)) or "none"
         if not self.driver.dkms:
             return Remedy(
@@ -246,7 +239,7 @@ class DriverRemedies:
         )
         return Remedy(summary, commands)
 
-    def reload(self, module: str, library: str) -> Remedy:
+    def reload(self, module: str, library: str | None) -> Remedy:
         """Library and module are of two versions: the module has to follow."""
         if library and self.driver.loader_would_find(module):
             return Remedy(
@@ -254,7 +247,7 @@ class DriverRemedies:
                 (f"{self._sudo}ldconfig",),
             )
         on_disk = self.driver.on_disk.version
-        if on_disk is not None and library and on_disk != library:
+        if on_disk not in (None, library):
             return Remedy(
                 (
                     f"The module on disk is {on_disk}, the libraries are {library}: bring the packages to "
@@ -272,7 +265,7 @@ class DriverRemedies:
 
     def reboot_for_version(self) -> Remedy:
         """NVML says that library and module are of two versions."""
-        return self.reload(self.driver.module_version or "the loaded one", self.driver.on_disk.version or "")
+        return self.reload(self.driver.module_version or "the loaded one", self.driver.on_disk.version)
 
     def _upgrade(self) -> tuple[str, ...]:
         build = (f"{self._sudo}dkms autoinstall -k {quote(self._kernel)}",) if self.driver.dkms else ()
@@ -293,18 +286,19 @@ class DriverRemedies:
 
     def libraries(self) -> Remedy:
         """The driver's user-space libraries are not there, or broken."""
-        version = self.driver.module_version
-        if version is not None and self.driver.loader_would_find(version):
+        version = self.driver.module_version or self.driver.on_disk.version or ""
+        if self.driver.loader_would_find(version):
             return Remedy(
                 f"The libraries of {version} are there, and the links to them are not: let the loader make them.",
                 (f"{self._sudo}ldconfig",),
             )
-        branch = (version or "").partition(".")[0]
+        branch = version.partition(".")[0]
         manager, family = self.manager, self.platform.os_family
         packages: tuple[str, ...] = ()
-        if manager == "apt" and "ubuntu" in family and branch:
-            names = [f"libnvidia-compute-{branch}", f"nvidia-utils-{branch}"]
-            packages = tuple(f"{name}-server" if self._is_server_branch() else name for name in names)
+        if manager == "apt" and "ubuntu" in family:
+            server = "-server" if self._is_server_branch() else ""
+            names = ("libnvidia-compute", "nvidia-utils")
+            packages = tuple(f"{name}-{branch}{server}" for name in names if branch)
         elif manager == "apt":
             packages = ("libnvidia-ml1", "libcuda1", "nvidia-smi")
         elif manager in ("dnf", "yum", "tdnf"):
@@ -313,15 +307,11 @@ class DriverRemedies:
             packages = ("nvidia-compute-utils-G06",)
         elif manager == "pacman":
             packages = ("nvidia-utils",)
-        again = {"apt": " --reinstall"}.get(manager or "", "")
-        commands = (
-            tuple(command.replace("install -y", f"install -y{again}") for command in self.install_command(*packages))
-            if packages
-            else ()
-        )
+        again = "install -y --reinstall" if manager == "apt" else "install -y"
+        commands = tuple(command.replace("install -y", again) for command in self.install_command(*packages))
         return Remedy(
             f"Install the driver's libraries of the module's version{f' ({version})' if version else ''}.",
-            (*commands, f"{self._sudo}ldconfig") if commands else (),
+            self._then("ldconfig", commands),
         )
 
     def _is_server_branch(self) -> bool:
@@ -360,11 +350,3 @@ class DriverRemedies:
                 f"{self._sudo}mknod -m 666 /dev/nvidia-uvm-tools c {major} 1",
             ),
         )
-
-    def smi(self) -> Remedy:
-        """nvidia-smi is not there."""
-        if self.platform.package_manager == "apt" and "ubuntu" not in self.platform.os_family:
-            commands = self.install_command("nvidia-smi")
-        else:
-            commands = self.libraries().commands[:1]
-        return Remedy("Install nvidia-smi of the driver's version: it is how NVML is asked.", commands)

@@ -120,8 +120,8 @@ class GpuRemedies:
 
     def fabric_manager(self, *, installed: bool, version: str | None, running: bool) -> Remedy:
         """The fabric is not set up, or its manager is not of the driver's version."""
-        driver = self.driver.module_version
-        if installed and version is not None and driver is not None and version != driver:
+        driver = self.driver.version
+        if version not in (None, driver):
             return Remedy(
                 f"The fabric manager is {version}, the driver {driver}: it has to be of exactly the driver's version.",
                 (*self._fabric_package(driver), f"{self._sudo}systemctl restart nvidia-fabricmanager"),
@@ -136,17 +136,17 @@ class GpuRemedies:
                 ),
             )
         return Remedy(
-            f"Install the fabric manager of exactly the driver's version ({driver or 'see nvidia-smi'}) and start it.",
+            f"Install the fabric manager of exactly the driver's version ({driver}) and start it.",
             (*self._fabric_package(driver), f"{self._sudo}systemctl enable --now nvidia-fabricmanager"),
         )
 
-    def _fabric_package(self, driver: str | None) -> tuple[str, ...]:
-        branch = (driver or "").partition(".")[0]
-        if self._driver.manager == "apt" and "ubuntu" in self.platform.os_family and branch:
-            return self._driver.install_command(f"nvidia-fabricmanager-{branch}")
-        if self._driver.manager == "apt" and driver:
+    def _fabric_package(self, driver: str) -> tuple[str, ...]:
+        manager = self._driver.manager
+        if manager == "apt" and "ubuntu" in self.platform.os_family:
+            return self._driver.install_command(f"nvidia-fabricmanager-{driver.partition('.')[0]}")
+        if manager == "apt":
             return (f"{self._sudo}apt-get install -y {quote(f'nvidia-fabricmanager={driver}*')}",)
-        if self._driver.manager in ("dnf", "yum", "tdnf", "zypper") and driver:
+        if manager in ("dnf", "yum", "tdnf", "zypper"):
             return self._driver.install_command(f"nvidia-fabricmanager-{driver}")
         return ()
 
@@ -160,7 +160,7 @@ class GpuRemedies:
 
     def persistence(self) -> Remedy:
         """The driver forgets its state between uses."""
-        unit = self.platform.unit("nvidia-persistenced.service") if self.platform.has_systemd else None
+        unit = self.platform.unit("nvidia-persistenced.service")
         command = "systemctl enable --now nvidia-persistenced" if unit is not None else "nvidia-smi -pm 1"
         return Remedy("Keep the driver's state between uses, so that GPUs start at once.", (f"{self._sudo}{command}",))
 

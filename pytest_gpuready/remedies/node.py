@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
+from pytest_gpuready.node.facts import OVERDUE
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.views.platform import Platform
 
@@ -34,7 +35,7 @@ _REACH: tuple[tuple[str, str], ...] = (
     ("No route to host", "The node is off or not routed to from here."),
     ("timed out", "Nothing answers at that address: the node is off, or a firewall drops the connection."),
     (
-        "no answer within the deadline",
+        OVERDUE,
         "The node took the connection and did not answer: look at it by its console, or raise --gpuready-timeout.",
     ),
     (
@@ -64,6 +65,13 @@ class NodeRemedies:
         target = self.node.partition("://")[2]
         commands = (f"ssh -o BatchMode=yes {_ssh_words(target)} true",) if self.node.startswith("ssh://") else ()
         return Remedy(advice, commands)
+
+    def late(self) -> Remedy:
+        """The deadline passed before all was asked."""
+        return Remedy(
+            "Look at the node: what it was at does not end (a dead mount, a program that hangs in the kernel). "
+            "Where it is only slow, raise --gpuready-timeout."
+        )
 
     def sudo(self) -> Remedy:
         """Sudo asks or refuses. The rule is what `--sudo` runs: a root shell, no less."""

@@ -93,6 +93,8 @@ class Cdi(View):
         for directory in cdi.directories:
             with contextlib.suppress(Undetermined, Denied):
                 for found in cdi.files_in(directory):
+                    if found.fault is not None:
+                        yield stat(found.path)
                     if found.spec is not None and found.nvidia:
                         for path in cdi.paths(found.spec)[:MOST_PATHS]:
                             yield stat(path)

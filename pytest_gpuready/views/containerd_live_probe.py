@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ def journal(unit: str) -> Request:
     return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
 
 
+_COMPLAINT = re.compile(r"containerd: |level=(?:fatal|error)|\.service: Failed (?:at step|to locate)")
+
+
 def complaints(text: str) -> list[str]:
-    """The last three lines of a journal that tell of trouble."""
-    lines = text.splitlines()
-    return [line for line in lines if "containerd: " in line or "level=fatal" in line or "level=error" in line][-3:]
+    """The last three lines of a journal that tell of trouble: the daemon's, and systemd's where it could not run it."""
+    return [line for line in text.splitlines() if _COMPLAINT.search(line)][-3:]

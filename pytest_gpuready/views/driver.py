@@ -374,10 +374,10 @@ class Driver(View):
         }
         return {name.partition(".so")[0] for name in probe.NAMES} <= good
 
-    def lacks(self, program: str) -> bool:
-        """Whether a program that makes initial ramdisks is known not to be there."""
+    def makes_ramdisk(self, program: str) -> bool:
+        """Whether a program of `RAMDISK` is known to be there."""
         facts = [self.facts.peek(stat(path)) for path in _places_of(program)]
-        return all(fact is not None and fact.state == "absent" for fact in facts)
+        return any(fact is not None and fact.state == "ok" for fact in facts)
 
     def library(self, name: str, kinds: tuple[str, ...]) -> probe.Library | None:
         """The first usable library of that name in these kinds of places (`cache`, `folder`, `operator`, `root` …)."""

@@ -41,8 +41,6 @@ set --
 for f in /lib/modules/*/modules.dep /run/booted-system/kernel-modules/lib/modules/*/modules.dep; do
   [ ! -r "$f" ] || set -- "$@" "$f"
 done
-n=/run/booted-system/kernel-modules
-[ -r "/lib/modules/$k/modules.dep" ] || [ -r "$n/lib/modules/$k/modules.dep" ] || echo "nodep"
 [ $# -eq 0 ] || grep -oE '^[^: ]*nvidia[^/: ]*[.]ko[.a-z0-9]*:' "$@" /dev/null | sed 's/^/dep /'
 [ ! -e "/lib/modules/$k/build/Makefile" ] || echo "headers"
 { modinfo nvidia || modinfo nvidia-current; } 2>/dev/null |
@@ -211,7 +209,6 @@ class ModuleOnDisk:
     """
 
     built: dict[str, str]
-    listed: bool
     headers: bool
     version: str | None
     license: str | None
@@ -324,7 +321,6 @@ def module_on_disk(text: str) -> ModuleOnDisk:
             denied.setdefault((match[1].rpartition("/")[2], match[3]), (match[1], int(match[2]), match[3].strip()))
     return ModuleOnDisk(
         built=built,
-        listed="nodep" not in lines,
         headers="headers" in lines,
         version=info.get("version") or None,
         license=info.get("license") or None,

@@ -176,20 +176,20 @@ class Kubernetes(View):
         """A command-line flag without its dashes; the last one counts, and it overrides the files."""
         if self.kubelet is not None and self.kubelet.comm == "kubelet":
             value = self.kubelet.option(f"--{name}")
-            return (
-                None if value is None else Setting(value, f"pid {self.kubelet.pid}: --{name}", self._flag_place(name))
-            )
+            if value is None:
+                return None
+            return Setting(value, f"pid {self.kubelet.pid}: --{name}", self._flag_place(name, value))
         if self.is_microk8s:
             return in_args(self.facts.text(file(self.snap_args)) or "", name, self.snap_args)
         if self.kubelet is None:
             return in_env(self.facts.text(file(FLAGS)) or "", name, FLAGS)
         return None
 
-    def _flag_place(self, name: str) -> Where | None:
-        """Where kubeadm has written the flag, if it has."""
+    def _flag_place(self, name: str, value: str) -> Where | None:
+        """Where kubeadm has written the flag, if it has, and nothing (such as KUBELET_EXTRA_ARGS) overrides it."""
         with contextlib.suppress(Undetermined, Denied):
             found = in_env(self.facts.text(file(FLAGS)) or "", name, FLAGS)
-            return found.where if found else None
+            return found.where if found and found.value == value else None
         return None
 
     @property

@@ -98,7 +98,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in."""
+    """A systemd unit's state, systemctl show's own words; `command` is what ExecStart runs, its drop-ins counted in.
+
+    `exit_status` is what its main process ended with; 203 (EXIT_EXEC of systemd.exec(5)): it could not be run at all.
+    """
 
     id: str
     load: str
@@ -111,6 +114,7 @@ class Unit:
     needs_reload: bool = False
     condition: str = ""
     command: tuple[str, ...] = ()
+    exit_status: int = 0
 
     @property
     def loaded(self) -> bool:
@@ -352,6 +356,7 @@ class Platform(View):
                     needs_reload=said.get("NeedDaemonReload") == "yes",
                     condition=said.get("ConditionResult", ""),
                     command=_command(block),
+                    exit_status=number(said.get("ExecMainStatus")) or 0,
                 )
         return units
 

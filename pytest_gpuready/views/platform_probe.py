@@ -146,10 +146,10 @@ PROGRAM_SEARCH: Request = script(
     "search for programs", _PROGRAMS, " ".join(PROGRAMS), ":".join([*PLACES, *FURTHER_PLACES]), limit=SHORT
 )
 PROCESS_LIST: Request = script("list of processes", _PROCESSES, timeout=10)
-# ExecStart stands in the text: the arguments are the fact's key, and older snapshots have all but that.
+# Two keys stand in the text: the arguments are the fact's key, and older snapshots have all but those.
 UNIT_STATES: Request = script(
     "systemctl show",
-    'exec systemctl show -p "$1,ExecStart" -- $2',
+    'exec systemctl show -p "$1,ExecStart,ExecMainStatus" -- $2',
     _UNIT_KEYS,
     " ".join(UNITS),
     limit=SHORT,

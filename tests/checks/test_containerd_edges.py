@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuready.containerd_api.ask import VERSION_PATH
 from pytest_gpuready.model import Settings
 from tests.checks.test_containerd import NO_TOOL, RESTART, binary, commands, finding, outcome, several
+from tests.containerd_api.support import curl_call, curl_output
 from tests.support import kubernetes
 from tests.support.containerd import CONFIG, RUNTIME, SOCKET, V2, V3, Live, config, healthy, k3s, loaded, says, stopped
 from tests.support.nodes import ready
@@ -67,6 +69,13 @@ def test_a_stopped_daemon_says_what_its_unit_is_and_its_last_words() -> None:
     assert outcome(node, "running").found == "no containerd runs: containerd.service is masked"
 
 
+def test_what_systemd_says_of_a_program_that_it_could_not_run_is_shown() -> None:
+    said = "containerd.service: Failed at step EXEC spawning /opt/containerd: No such file or directory"
+    journal = f"{said}\ncontainerd.service: Failed with result 'exit-code'.\n"
+    found = outcome(stopped(healthy(SimNode())).answer(("journalctl",), journal), "running")
+    assert evidence(found)[1:] == [("journalctl -u containerd", said)]
+
+
 def test_without_a_unit_nothing_is_said_of_one() -> None:
     found = outcome(stopped(healthy(SimNode(systemd=False))), "running")
     assert (found.found, evidence(found)) == ("no containerd runs", [])
@@ -82,6 +91,7 @@ def test_a_users_own_daemon_beside_a_stopped_one_is_named_for_what_it_is() -> No
     ("answer", "found"),
     [
         (Live("1.7.24"), f"containerd v1.7.24, pid 900, answers at {SOCKET}"),
+        (curl_output(curl_call(VERSION_PATH, b"", status=12)), f"containerd, pid 900, answers at {SOCKET}"),
         (b"via=none\nsocket=stale\n", "pid 900 runs, but "),
         (b"via=none\nsocket=busy\n", "pid 900 runs, but "),
     ],
@@ -479,6 +489,7 @@ def test_deprecations_of_the_files_are_told_where_the_daemon_says_none() -> None
     assert found.status == "warn"
     assert CONFIG in found.found
     assert found.remedy is not None
+    assert outcome(node, "deprecations", Settings(socket="relative")).found == found.found
     assert outcome(says(node, NO_TOOL), "deprecations").found == found.found
     assert outcome(stopped(healthy(SimNode(), text=text)), "deprecations").found == found.found
     live = loaded(healthy(SimNode()), "1.7.24")

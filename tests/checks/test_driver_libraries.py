@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuready.views.toolkit import CONFIG
 from tests.support import driver as d
 from tests.support import toolkit as t
 from tests.support.simnode import SimNode
@@ -30,6 +31,13 @@ def find(made: SimNode, check: str = "library-present") -> Finding:
 
 ML = f"{d.LIBS}/libnvidia-ml.so.1"
 CUDA = f"{d.LIBS}/libcuda.so.1"
+OPERATOR = "/run/nvidia/driver/usr/lib64"
+
+
+def operators_root(made: SimNode, root: str = "/run/nvidia/driver") -> SimNode:
+    """The runtime is configured for the driver container's root, and a driver is there."""
+    made.put(f"{OPERATOR}/libcuda.so.{d.VERSION}", b"")
+    return made.put(CONFIG, f'[nvidia-container-cli]\nroot = "{root}"\n')
 
 
 class TestPresent:
@@ -86,9 +94,7 @@ class TestPresent:
         assert "/usr/local/nvidia/lib64" in finding.outcome.remedy.commands[0]
 
     def test_the_operators_driver_root_serves_the_runtime_that_is_configured_for_it(self) -> None:
-        made = node(*d.both("operator", "/run/nvidia/driver/usr/lib64"))
-        made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/run/nvidia/driver"\n')
-        finding = find(made)
+        finding = find(operators_root(node(*d.both("operator", OPERATOR))))
         assert finding.per_route["cri-handler"] == "pass"
         assert finding.per_route["ctr-gpus"] == "fail"
 
@@ -178,8 +184,7 @@ class TestVersions:
         assert find(made, "versions-match").status == "unknown"
 
     def test_routes_by_the_operators_root_are_compared_with_its_libraries(self) -> None:
-        made = node(*d.both(version="550.1.1"), *d.both("operator", "/run/nvidia/driver/usr/lib64"))
-        made.put("/etc/nvidia-container-runtime/config.toml", '[nvidia-container-cli]\nroot = "/run/nvidia/driver"\n')
+        made = operators_root(node(*d.both(version="550.1.1"), *d.both("operator", OPERATOR)))
         finding = find(made, "versions-match")
         assert finding.per_route["cri-handler"] == "pass"
         assert finding.per_route["ctr-gpus"] == "fail"

@@ -159,6 +159,8 @@ def test_the_edit_of_kubeadms_flags_changes_the_endpoint_and_nothing_else(tmp_pa
 def test_a_hostile_socket_path_reaches_no_command() -> None:
     node = containerd(SimNode(), socket="/run/$(reboot)/containerd.sock")
     kubeadm(node).procs[-1].args[-1] = "--container-runtime-endpoint=unix:///var/run/crio/crio.sock"
+    flags = 'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///var/run/crio/crio.sock"\n'
+    node.put("/var/lib/kubelet/kubeadm-flags.env", flags)
     remedy = find(node, "kubernetes.runtime-endpoint").outcome.remedy
     assert remedy is not None
     assert not any("reboot" in command for command in remedy.commands)

@@ -8,12 +8,13 @@ import pytest
 
 from pytest_gpuready.judge import judge
 from pytest_gpuready.model import Settings
-from pytest_gpuready.node.facts import BROKE_OFF, Fact
+from pytest_gpuready.node.facts import BROKE_OFF, LATE, Fact, Facts
 from tests.support.containerd import CONFIG, V2, config, healthy, says
+from tests.support.nodes import ready
 from tests.support.simnode import SimNode
 
 if TYPE_CHECKING:
-    from pytest_gpuready.report.model import Finding
+    from pytest_gpuready.report.model import Finding, NodeReport
 
 SWITCH = "/sys/fs/selinux/booleans/container_use_devices"
 LABELS = config("1.7.24") + f"[{V2}]\n  enable_selinux = true\n"
@@ -100,3 +101,41 @@ def test_answers_that_broke_off_are_one_root_and_no_ground_for_a_finding() -> No
     assert found.outcome.remedy.summary.startswith("Ask again.")
     assert {other.status for name, other in report.findings.items() if name != "node.reachable"} == {"blocked"}
     assert report.verdict == "unknown"
+
+
+def late(tenths: int, *, without: str = "") -> NodeReport:
+    """A node whose deadline passed when it had given so much of its answers, while the next was on its way."""
+    node = ready()
+    if without:
+        node.remove(without)
+    facts = Facts(node.label)
+    answers = list(node.facts())
+    hung = ""
+    for number, (request, fact) in enumerate(answers):
+        if request.kind == "node" or number < tenths * len(answers) // 10:
+            facts.add(request, fact)
+        elif not hung:
+            hung = str(request)
+            facts.add(request, Fact("timeout", note="no answer within the deadline"))
+        else:
+            facts.add(request, Fact("timeout", note="not reached: no answer within the deadline"))
+    facts.add(LATE, Fact("timeout", note=f"no answer within the deadline: it was at {hung}"))
+    return judge(facts, Settings())
+
+
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_node_that_was_late_has_one_root_for_all_that_was_not_asked(tenths: int) -> None:
+    report = late(tenths)
+    found = report.findings["node.reachable"]
+    assert found.status == "unknown"
+    assert found.outcome.found.startswith("not everything was asked: no answer within the deadline: it was at ")
+    assert found.outcome.remedy is not None
+    assert "--gpuready-timeout" in found.outcome.remedy.summary
+    assert [root.check.id for root in report.roots if root.keeps] == ["node.reachable"]
+    assert report.verdict == "unknown"
+
+
+def test_what_came_before_the_deadline_is_judged() -> None:
+    report = late(9, without="/dev/nvidia-uvm")
+    assert {"node.reachable", "driver.uvm-node"} <= {root.check.id for root in report.roots}
+    assert report.verdict == "not-ready"

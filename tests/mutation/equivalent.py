@@ -57,6 +57,12 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
     (
         r"containerd_files\.py:\d+ FileRemedies\._cri_repairs: and: item\.by dropped",
         "a table that another replaces has the other's place",
+        r"containerd_handlers\.py:\d+ _there: if found is None → if False",
+        "who asks needs containerd.handler, which found it, and without its default handler CRI fails",
+    ),
+    (
+        r"containerd_service\.py:\d+ ServiceRemedies\._manager: or: '' dropped",
+        "every table lacks both None and the empty name; only its type wants a name",
     ),
 )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pytest_gpuready.model import Denied, Undetermined
-from pytest_gpuready.node.facts import BROKE_OFF, REACH, SUDO, Fact, Facts, Request, file, files, glob, run, stat
+from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO, Fact, Facts, Request, file, files, glob, run, stat
 from pytest_gpuready.node.gather import MOST_ROUNDS, gather
 from pytest_gpuready.node.hosts import NodeSpec
 from pytest_gpuready.node.transport import Options, Reply, Shell
@@ -93,13 +93,22 @@ class TestEndedEarly:
             Fact("timeout", b"part", note="no answer within the deadline"),
             Fact("timeout", note="not reached: no answer within the deadline"),
         ]
+        assert facts.peek(LATE) == Fact("timeout", note="no answer within the deadline: it was at /2")
         assert len(transport.scripts) == 1
+
+    def test_a_deadline_in_the_last_answer_is_that_answers_own(self) -> None:
+        output = framed(b"one", end=False) + f"\n{NONCE} 1 b\npart".encode()
+        transport = Scripted([Reply(output, trouble="no answer within the deadline", timed_out=True)])
+        facts = gather(transport, "n", lambda _: [file("/1"), file("/2")], 5)
+        assert facts.peek(file("/2")) == Fact("timeout", b"part", note="no answer within the deadline")
+        assert LATE not in facts
 
     def test_what_a_late_node_would_have_been_asked_next_was_not_reached(self) -> None:
         reply = Reply(framed(b"one", end=False), timed_out=True, trouble="no answer within the deadline")
         transport = Scripted([reply])
         facts = gather(transport, "n", lambda known: [file("/1"), *([file("/2")] if file("/1") in known else [])], 5)
         assert facts.peek(file("/2")) == Fact("timeout", note="not reached: no answer within the deadline")
+        assert facts.peek(LATE) == Fact("timeout", note="no answer within the deadline")
         assert len(transport.scripts) == 1
 
     def test_a_connection_lost_in_the_middle(self) -> None:

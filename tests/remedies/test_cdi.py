@@ -82,3 +82,21 @@ def test_a_file_that_is_moved_aside_is_no_longer_read() -> None:
 def test_without_the_unit_the_spec_is_kept_in_etc() -> None:
     found: Remedy = Remedies(views(node())).cdi.refresh(has_unit=False)
     assert found.commands == ("sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",)
+
+
+def test_a_folder_under_the_specs_name_is_moved_out_of_its_way() -> None:
+    """As Docker leaves one for a bind mount's source that is not there."""
+    found = generate(node().folder("/etc/cdi/nvidia.yaml"), "/etc/cdi/nvidia.yaml")
+    assert found.commands == (
+        "sudo mv /etc/cdi/nvidia.yaml /etc/cdi/nvidia.yaml.disabled",
+        "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+    )
+
+
+def test_a_file_in_the_place_of_the_specs_folder_is_moved_out_of_its_way() -> None:
+    """The daemon watches the file, and does not see that a folder came."""
+    assert generate(node().put("/var/run/cdi", "")).commands == (
+        "sudo mv /var/run/cdi /var/run/cdi.disabled",
+        "sudo nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml",
+        "sudo systemctl restart containerd",
+    )

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 DISTRIBUTIONS = {
     "ubuntu": ("ID=ubuntu\nID_LIKE=debian\n", "apt-get"),
+    "ubuntu core": ("ID=ubuntu\nID_LIKE=debian\n", "snap"),
+    "mint": ("ID=linuxmint\nID_LIKE=ubuntu\n", "apt-get"),
     "debian": ("ID=debian\n", "apt-get"),
     "rocky": ("ID=rocky\nID_LIKE='rhel centos fedora'\n", "dnf"),
     "amazon": ("ID=amzn\nID_LIKE=fedora\n", "dnf"),
+    "rhel's like": ("ID=circle\nID_LIKE=rhel\n", "yum"),
+    "photon": ("ID=photon\n", "tdnf"),
+    "silverblue": ("ID=fedora\nVARIANT_ID=silverblue\n", "rpm-ostree"),
     "suse": ("ID=sles\nID_LIKE=suse\n", "zypper"),
+    "microos": ("ID=opensuse-microos\nID_LIKE='suse opensuse'\n", "transactional-update"),
     "arch": ("ID=arch\n", "pacman"),
     "alpine": ("ID=alpine\n", "apk"),
     "nixos": ("ID=nixos\n", "nixos-rebuild"),
@@ -36,6 +42,8 @@ def node(name: str = "ubuntu", *, sudo: bool = True) -> SimNode:
     """A healthy H100 of a distribution."""
     release, manager = DISTRIBUTIONS[name]
     made = d.h100(SimNode().put("/etc/os-release", release).program(f"/usr/bin/{manager}"))
+    if name == "silverblue":
+        made.put("/run/ostree-booted")
     return made.program("/usr/bin/sudo") if sudo else made
 
 
@@ -70,7 +78,6 @@ def every(made: SimNode) -> list[Remedy]:
         driver.nodes({255: NodeFault("/dev/nvidiactl", "x"), 0: NodeFault("/dev/nvidia0", "x", missing=True)}),
         driver.uvm(loaded=True),
         driver.uvm(loaded=False),
-        driver.smi(),
         gpus.hung(),
         gpus.ask_by_hand(),
         gpus.reset([gpu]),
@@ -152,6 +159,19 @@ def test_ubuntus_server_branch_is_told_by_its_folder() -> None:
     assert "libnvidia-compute-580-server" in driver.libraries().commands[0]
 
 
+def test_nvidia_modprobe_makes_all_device_nodes() -> None:
+    driver, _ = parts(node())
+    faults = {number: NodeFault(f"/dev/nvidia{number}", "x") for number in (1, 0, 255)}
+    assert driver.nodes(faults).commands == ("sudo nvidia-modprobe -c=0 -c=1 -c=255",)
+    for loaded in (True, False):
+        assert driver.uvm(loaded=loaded).commands == ("sudo nvidia-modprobe -u -c=0 -c=1",)
+
+
+def test_without_nvidia_modprobe_both_modules_are_loaded() -> None:
+    driver, _ = parts(node().remove("/usr/bin/nvidia-modprobe"))
+    assert driver.load().commands[:2] == ("sudo modprobe nvidia", "sudo modprobe nvidia-uvm")
+
+
 def test_nodes_are_made_anew_where_something_else_stands_in_their_place() -> None:
     driver, _ = parts(node().remove("/usr/bin/nvidia-modprobe"))
     faults = {
@@ -178,9 +198,16 @@ def test_where_the_driver_may_not_modify_device_files_they_are_made_by_hand() ->
 
 def test_uvm_without_nvidia_modprobe_takes_the_major_from_proc() -> None:
     driver, _ = parts(node().remove("/usr/bin/nvidia-modprobe"))
-    assert driver.uvm(loaded=False).commands[0] == "sudo modprobe nvidia-uvm"
-    assert driver.uvm(loaded=True).commands == driver.uvm(loaded=False).commands[1:]
-    assert "/proc/devices" in driver.uvm(loaded=True).commands[1]
+    major = "$(awk '$2 == \"nvidia-uvm\" {print $1}' /proc/devices)"
+    nodes = (
+        "sudo rm -rf /dev/nvidia-uvm /dev/nvidia-uvm-tools",
+        f"sudo mknod -m 666 /dev/nvidia-uvm c {major} 0",
+        f"sudo mknod -m 666 /dev/nvidia-uvm-tools c {major} 1",
+    )
+    assert driver.uvm(loaded=False).commands == ("sudo modprobe nvidia-uvm", *nodes)
+    assert driver.uvm(loaded=True).commands == nodes
+    assert driver.uvm(loaded=False).summary.startswith("Load nvidia-uvm and make its device nodes")
+    assert driver.uvm(loaded=True).summary.startswith("Make its device nodes")
 
 
 def test_a_path_of_the_nodes_stays_one_word() -> None:

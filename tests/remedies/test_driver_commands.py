@@ -23,6 +23,8 @@ LIST = ("sudo apt-get update && sudo apt-get install -y ubuntu-drivers-common li
     [
         ("ubuntu", None, (*LIST, "sudo ubuntu-drivers install", "sudo modprobe nvidia")),
         ("ubuntu", "open", (*LIST, "ubuntu-drivers list --gpgpu", "sudo reboot")),
+        ("ubuntu core", None, ()),
+        ("mint", None, (*LIST, "sudo ubuntu-drivers install", "sudo modprobe nvidia")),
         ("debian", None, ("sudo apt-get update",
                           f"sudo apt-get install -y linux-headers-{KERNEL} nvidia-kernel-dkms nvidia-driver nvidia-smi",
                           "sudo modprobe nvidia")),
@@ -32,7 +34,11 @@ LIST = ("sudo apt-get update && sudo apt-get install -y ubuntu-drivers-common li
                             "sudo reboot")),
         ("rocky", None, ("sudo dnf install -y nvidia-open", "sudo modprobe nvidia")),
         ("rocky", "proprietary", ("sudo dnf install -y cuda-drivers", "sudo reboot")),
+        ("rhel's like", None, ("sudo yum install -y nvidia-open", "sudo modprobe nvidia")),
+        ("photon", None, ("sudo tdnf install -y nvidia-open", "sudo modprobe nvidia")),
+        ("silverblue", None, ()),
         ("suse", None, ("sudo zypper --non-interactive install nvidia-open", "sudo modprobe nvidia")),
+        ("microos", None, ("sudo transactional-update --non-interactive pkg install nvidia-open", "sudo reboot")),
         ("arch", None, ("sudo pacman -S --noconfirm nvidia-open-dkms nvidia-utils", "sudo modprobe nvidia")),
         ("arch", "proprietary", ("sudo pacman -S --noconfirm nvidia-dkms nvidia-utils", "sudo reboot")),
         ("nixos", None, ("sudo nixos-rebuild boot", "sudo reboot")),
@@ -44,12 +50,40 @@ def test_the_driver_is_installed_by_these_commands(name: str, flavour: str | Non
 
 
 @pytest.mark.parametrize(
+    ("name", "flavour", "words"),
+    [
+        ("ubuntu", None, "Install NVIDIA's driver for this distribution, then load its module."),
+        ("ubuntu", "open", "Install a package of that list whose name ends in -open, then reboot."),
+        ("ubuntu", "proprietary", "Install a package of that list whose name lacks -open, then reboot."),
+        ("debian", None, "then load its module. The packages are in Debian's contrib and non-free."),
+        ("rocky", None, "The packages are in NVIDIA's repository"),
+        ("nixos", None, "hardware.nvidia.open = true in configuration.nix."),
+        ("nixos", "open", "hardware.nvidia.open = true in configuration.nix."),
+        ("nixos", "proprietary", "hardware.nvidia.open = false in configuration.nix."),
+    ],
+)
+def test_where_the_drivers_packages_are_is_told(name: str, flavour: str | None, words: str) -> None:
+    assert words in parts(node(name))[0].install(flavour).summary
+
+
+@pytest.mark.parametrize(
     ("name", "commands"),
     [
         ("ubuntu", ("sudo apt-get install -y --reinstall libnvidia-compute-580 nvidia-utils-580", "sudo ldconfig")),
+        ("ubuntu core", ()),
+        ("mint", ("sudo apt-get install -y --reinstall libnvidia-compute-580 nvidia-utils-580", "sudo ldconfig")),
         ("debian", ("sudo apt-get install -y --reinstall libnvidia-ml1 libcuda1 nvidia-smi", "sudo ldconfig")),
         ("rocky", ("sudo dnf install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
+        ("rhel's like", ("sudo yum install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
+        ("photon", ("sudo tdnf install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
         ("suse", ("sudo zypper --non-interactive install nvidia-compute-utils-G06", "sudo ldconfig")),
+        (
+            "microos",
+            (
+                "sudo transactional-update --non-interactive pkg install nvidia-compute-utils-G06",
+                "sudo reboot",
+            ),
+        ),
         ("arch", ("sudo pacman -S --noconfirm nvidia-utils", "sudo ldconfig")),
         ("none", ()),
     ],
@@ -58,11 +92,21 @@ def test_the_libraries_are_installed_by_these_commands(name: str, commands: tupl
     assert parts(node(name))[0].libraries().commands == commands
 
 
+def test_the_libraries_are_of_the_version_on_disk_where_no_module_is_loaded() -> None:
+    made = node().put("/sys/module/nvidia/version", "").put("/proc/driver/nvidia/version", "?\n")
+    assert parts(made)[0].libraries().summary.endswith(f"of the module's version ({d.VERSION}).")
+    unsaid = parts(d.on_disk(made, version=None))[0].libraries()
+    assert unsaid.summary.endswith("of the module's version.")
+    assert unsaid.commands == ()
+
+
 @pytest.mark.parametrize(
     ("name", "headers"),
     [
         ("ubuntu", f"sudo apt-get install -y linux-headers-{KERNEL}"),
         ("rocky", f"sudo dnf install -y kernel-devel-{KERNEL}"),
+        ("rhel's like", f"sudo yum install -y kernel-devel-{KERNEL}"),
+        ("photon", f"sudo tdnf install -y kernel-devel-{KERNEL}"),
         ("suse", "sudo zypper --non-interactive install kernel-default-devel"),
         ("arch", "sudo pacman -S --noconfirm linux-headers"),
         ("none", None),
@@ -81,19 +125,27 @@ def test_a_module_that_is_packaged_per_kernel_is_there_after_a_reboot_into_that_
     made = d.on_disk(node(), kernels=["6.8.0-39-generic"])
     assert parts(made)[0].build().commands == ("sudo reboot",)
     assert "6.8.0-39-generic" in parts(made)[0].build().summary
-    assert parts(d.on_disk(node(), kernels=[]))[0].build().commands == ()
+    nothing = parts(d.on_disk(node(), kernels=[]))[0].build()
+    assert nothing.commands == ()
+    assert "(there are some for: none)" in nothing.summary
 
 
 @pytest.mark.parametrize(
-    ("name", "ramdisk"),
-    [("ubuntu", ("sudo update-initramfs -u",)), ("debian", ("sudo update-initramfs -u",)),
-     ("arch", ("sudo mkinitcpio -P",)), ("rocky", ("sudo dracut --force",)), ("amazon", ("sudo dracut --force",)),
-     ("suse", ("sudo dracut --force",)), ("alpine", ())],
-)  # fmt: skip
-def test_what_modprobe_is_told_goes_into_the_ramdisk(name: str, ramdisk: tuple[str, ...]) -> None:
-    made = node(name)
-    if ramdisk:
-        made.program(f"/usr/sbin/{ramdisk[0].split()[1]}")
+    ("programs", "ramdisk"),
+    [
+        (("/usr/sbin/update-initramfs",), ("sudo update-initramfs -u",)),
+        (("/usr/sbin/update-initramfs", "/usr/bin/dracut"), ("sudo update-initramfs -u",)),
+        (("/usr/bin/mkinitcpio", "/usr/bin/dracut"), ("sudo mkinitcpio -P",)),
+        (("/sbin/dracut",), ("sudo dracut --force",)),
+        ((), ()),
+    ],
+)
+def test_what_modprobe_is_told_goes_into_the_ramdisk_where_there_is_one(
+    programs: tuple[str, ...], ramdisk: tuple[str, ...]
+) -> None:
+    made = node()
+    for program in programs:
+        made.program(program)
     driver = parts(made)[0]
     assert driver.allow("/x", 3, "blacklist nvidia").commands == ("sudo sed -i '3s/^/# /' /x", *ramdisk, *LOAD)
     nouveau = driver.nouveau("nouveau")
@@ -102,10 +154,13 @@ def test_what_modprobe_is_told_goes_into_the_ramdisk(name: str, ramdisk: tuple[s
     assert nouveau.edits[0].path == "/etc/modprobe.d/blacklist-nouveau.conf"
 
 
-def test_a_machine_without_a_ramdisk_makes_none() -> None:
-    """Many virtual ones: none of the programs is there."""
-    commands = parts(node("ubuntu"))[0].allow("/x", 3, "blacklist nvidia").commands
-    assert commands == ("sudo sed -i '3s/^/# /' /x", *LOAD)
+def test_where_the_system_is_an_image_the_kernels_words_keep_nouveau_away() -> None:
+    remedy = parts(node("silverblue"))[0].nouveau("nouveau")
+    assert remedy.commands == (
+        "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau --append=modprobe.blacklist=nouveau",
+        "sudo reboot",
+    )
+    assert remedy.edits == ()
 
 
 def test_what_changes_a_line_shows_the_change() -> None:
@@ -137,6 +192,30 @@ def test_the_short_ones() -> None:
     assert gpus.stale_socket().commands == ("sudo systemctl restart nvidia-persistenced",)
     assert gpus.xid().commands == ("sudo dmesg | grep -E 'Xid' | tail -n 20",)
     assert gpus.none_driven([]).commands == gpus.missing("10de").commands
+    assert gpus.none_driven(gpus.driver.gpus_on_bus).commands == gpus.missing(d.address(0)).commands
+    assert parts(node().remove("/usr/bin/nvidia-smi"))[1].ask_by_hand().commands == ("nvidia-smi", LOG)
+    kept = node().unit("nvidia-persistenced.service", ActiveState="inactive")
+    assert parts(kept)[1].persistence().commands == ("sudo systemctl enable --now nvidia-persistenced",)
+
+
+def test_a_gpu_is_taken_back_from_virtual_machines_by_what_binds_it() -> None:
+    made, second = node(), "0000:81:00.0"
+    d.pci(made, (d.address(0), d.H100, 0x030200, "nvidia"), (second, d.H100, 0x030200, "vfio-pci"))
+    gpus = parts(made)[1]
+    (command,) = gpus.none_driven(gpus.driver.gpus_on_bus).commands
+    assert command.split(" && ") == [
+        f"echo {second} | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind",
+        f"echo nvidia | sudo tee /sys/bus/pci/devices/{second}/driver_override",
+        f"echo {second} | sudo tee /sys/bus/pci/drivers_probe",
+    ]
+
+
+def test_windows_and_the_operator_bring_their_own_driver() -> None:
+    windows = SimNode(kernel="Linux 5.15.167.4-microsoft-standard-WSL2 x86_64").device("/dev/dxg", 10, 125)
+    assert parts(windows)[0].no_gpu().commands == ("wsl.exe --update && wsl.exe --shutdown",)
+    assert parts(node().folder("/run/nvidia/driver"))[0].install().commands == (
+        "kubectl -n gpu-operator logs -l app=nvidia-driver-daemonset --all-containers --tail=50",
+    )
 
 
 def test_a_key_of_the_nodes_is_imported() -> None:
@@ -145,6 +224,12 @@ def test_a_key_of_the_nodes_is_imported() -> None:
         "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
         "sudo reboot",
     )
+
+
+def test_what_is_not_signed_or_signed_by_a_stranger_is_told_apart() -> None:
+    driver = parts(node())[0]
+    assert "the module is not signed. A person" in driver.sign(None).summary
+    assert "the module is signed by 'somebody', whose key is not enrolled. A person" in driver.sign("somebody").summary
 
 
 def test_packages_of_two_versions_are_brought_to_one() -> None:
@@ -160,6 +245,18 @@ def test_packages_of_two_versions_are_brought_to_one() -> None:
     assert parts(made)[0].reboot_for_version().commands == ("sudo reboot",)
 
 
+def test_nvmls_two_versions_are_brought_to_one_by_a_reboot_unless_the_loader_has_both() -> None:
+    made = node()
+    for name in ("libcuda", "libnvidia-ml"):
+        made.put(f"{d.LIBS}/{name}.so.{d.VERSION}")
+    assert parts(made)[0].reboot_for_version().commands == ("sudo ldconfig",)
+    unsaid = d.on_disk(made, version=None)
+    assert parts(unsaid)[0].reboot_for_version().commands == ("sudo reboot",)
+    assert parts(unsaid)[0].reload("580.1", "580.2").commands == ("sudo reboot",)
+    unsaid.put("/sys/module/nvidia/version", "").put("/proc/driver/nvidia/version", "?\n")
+    assert "then replaces the loaded one." in parts(unsaid)[0].reboot_for_version().summary
+
+
 FABRIC = "systemctl enable --now nvidia-fabricmanager"
 
 
@@ -167,8 +264,11 @@ FABRIC = "systemctl enable --now nvidia-fabricmanager"
     ("name", "package"),
     [
         ("ubuntu", ("sudo apt-get install -y nvidia-fabricmanager-580",)),
+        ("ubuntu core", ()),
         ("debian", (f"sudo apt-get install -y 'nvidia-fabricmanager={d.VERSION}*'",)),
         ("rocky", (f"sudo dnf install -y nvidia-fabricmanager-{d.VERSION}",)),
+        ("rhel's like", (f"sudo yum install -y nvidia-fabricmanager-{d.VERSION}",)),
+        ("photon", (f"sudo tdnf install -y nvidia-fabricmanager-{d.VERSION}",)),
         ("suse", (f"sudo zypper --non-interactive install nvidia-fabricmanager-{d.VERSION}",)),
         ("none", ()),
     ],

@@ -111,7 +111,9 @@ def low_level(lying: str, line: str) -> Remedy:
     ],
 )
 def test_a_low_level_runtime_is_named_where_it_lies(lying: str, value: str) -> None:
-    assert low_level(lying, 'runtimes = ["youki"]').commands == (f"sudo sed -i '22s|=.*|= {value}|' {CONFIG}",)
+    found = low_level(lying, 'runtimes = ["youki"]')
+    assert found.commands == (f"sudo sed -i '22s|=.*|= {value}|' {CONFIG}",)
+    assert f"+runtimes = {value}\n" in found.edits[0].diff
     unset = low_level(lying, "")
     assert unset.commands == ()
     assert unset.summary.startswith(f"{lying} is there: put it first in `runtimes` of {CONFIG}")

@@ -231,7 +231,7 @@ class SimNode:
                 return fact
         if request.kind in ("run", "script"):
             return self._run(request)
-        path = request.arg[0]
+        path = request.arg[0].rstrip("/") or "/"
         if request.kind in ("glob", "files"):
             return Fact(
                 "ok", "\0".join(sorted(known for known in self._every_path() if _fnmatch(known, path))).encode()

@@ -159,13 +159,7 @@ def test_the_module_on_disk(shell: str, tmp_path: Path) -> None:
         KERNEL: f"{modules}/{KERNEL}/updates/dkms/nvidia.ko.zst",
         "5.10.0-1-amd64": f"{modules}/5.10.0-1-amd64/updates/dkms/nvidia-current.ko",
     }
-    assert (found.version, found.flavour, found.signer, found.headers, found.listed) == (
-        "580.159.04",
-        "open",
-        None,
-        False,
-        True,
-    )
+    assert (found.version, found.flavour, found.signer, found.headers) == ("580.159.04", "open", None, False)
     assert found.cmdline == ("rd.driver.blacklist=nouveau", "modprobe.blacklist=nouveau,nvidia")
     assert found.denied == (
         (f"{etc}/a.conf", 3, "blacklist   nvidia  # no"),

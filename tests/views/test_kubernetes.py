@@ -57,6 +57,14 @@ def test_kubeadm_names_the_socket_on_the_command_line_and_where_it_is_written() 
     assert str(setting.where) == "/var/lib/kubelet/kubeadm-flags.env:1"
 
 
+def test_what_kubeadm_has_written_is_not_the_place_of_a_flag_that_comes_later() -> None:
+    """KUBELET_EXTRA_ARGS come last."""
+    node = kubeadm(SimNode(), flags=["--container-runtime-endpoint=unix:///run/other.sock"])
+    setting = view(node).endpoint_setting
+    assert setting is not None
+    assert (setting.value, setting.where) == ("/run/other.sock", None)
+
+
 def test_the_configuration_file_names_the_socket_where_no_flag_does() -> None:
     node = SimNode().put(
         "/etc/kubelet.yaml", "kind: KubeletConfiguration\n# the socket\ncontainerRuntimeEndpoint: unix:///run/x.sock\n"

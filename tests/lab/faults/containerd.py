@@ -169,7 +169,7 @@ FAULTS = (
         " restart",
         ("containerd.handler-runtime-type",),
         spares=("ctr-gpus",),
-        generations=NEWEST,
+        generations=("1.6", "1.7", "2.x"),
     ),
     Fault(
         "cgroup-driver-differs",
@@ -236,6 +236,22 @@ FAULTS = (
         UNIT.format("ProtectSystem=strict"),
         ("containerd.running",),
         says="ProtectSystem=strict",
+        generations=NEWEST,
+    ),
+    Fault(
+        "unit-with-a-flag-that-there-is-not",
+        "ExecStart with a flag that containerd has not: it ends at once, with its usage.",
+        UNIT.format("ExecStart=\\nExecStart=/usr/bin/containerd --log-levle debug"),
+        ("containerd.running",),
+        says="flag provided but not defined: -log-levle",
+        generations=("1.6", "2.x"),
+    ),
+    Fault(
+        "unit-of-a-program-that-is-gone",
+        "ExecStart names the place of a containerd that was installed by hand and is no longer there.",
+        UNIT.format("ExecStart=\\nExecStart=/usr/local/bin/containerd"),
+        ("containerd.running",),
+        says="/usr/local/bin/containerd",
         generations=NEWEST,
     ),
     Fault(
