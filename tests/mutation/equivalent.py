@@ -57,6 +57,8 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
     (
         r"containerd_files\.py:\d+ FileRemedies\._cri_repairs: and: item\.by dropped",
         "a table that another replaces has the other's place",
+    ),
+    (
         r"containerd_handlers\.py:\d+ _there: if found is None → if False",
         "who asks needs containerd.handler, which found it, and without its default handler CRI fails",
     ),
