@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pytest_gpuready.remedies.repairs import Proposal
 
 USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
-#: Table of the CRI plugin by the version that a file declares (ctd RELEASES.md, "Configuration versions"; 4 is as 3),
-#: in the order in which they are tried: in a file of another version a table has no effect.
+#: Table of the CRI plugin by the version that a file declares (ctd RELEASES.md, "Configuration versions").
 PLUGIN_TABLES: dict[int, str] = {
     2: 'plugins."io.containerd.grpc.v1.cri"',
     3: 'plugins."io.containerd.cri.v1.runtime"',
     1: "plugins.cri",
+    4: 'plugins."io.containerd.cri.v1.runtime"',
 }
 #: The same tables' names, the newest first.
 PLUGINS: tuple[str, ...] = ("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "cri")
@@ -87,6 +87,11 @@ class FileRemedies(ServiceRemedies):
         """The files that are read and there, the one that has the last word first."""
         texts = [(path, shop.text(path)) for path in reversed(self.config.files)]
         return [(path, text) for path, text in texts if text is not None]
+
+    def _versions(self, path: str) -> list[int]:
+        """The table layouts to try in a file: the one that it declares first, else the one that it is read as."""
+        own = self.config.loaded.config_versions.get(path) or self.config.loaded.config_version
+        return sorted(PLUGIN_TABLES, key=lambda version: version != own)
 
     @property
     def _systemd_cgroup(self) -> bool:
@@ -271,8 +276,8 @@ class FileRemedies(ServiceRemedies):
         yield []
         for path, text in self._texts(shop):
             old = final[path].new if path in final else text
-            for plugin in PLUGIN_TABLES.values():
-                table = handler_table(plugin, "runc", None, systemd=self._systemd_cgroup)
+            for version in self._versions(path):
+                table = handler_table(PLUGIN_TABLES[version], "runc", None, systemd=self._systemd_cgroup)
                 yield [append(path, old, table)]
 
     def cri_error(self) -> Remedy:
@@ -305,7 +310,7 @@ class FileRemedies(ServiceRemedies):
                 f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "
                 "CRI, and is put aside"
             )
-            for version in PLUGIN_TABLES:
+            for version in self._versions(main):
                 tables = [append(main, texts[main], self._handler_tables(version))]
                 yield (
                     words,
@@ -322,8 +327,8 @@ class FileRemedies(ServiceRemedies):
                             yield f"Make {name} the default handler: there is no {named[1]}", [change]
             return
         for path, old in texts.items():
-            for plugin in PLUGIN_TABLES.values():
-                table = handler_table(plugin, "runc", None, systemd=self._systemd_cgroup)
+            for version in self._versions(path):
+                table = handler_table(PLUGIN_TABLES[version], "runc", None, systemd=self._systemd_cgroup)
                 yield "Define the default handler runc again, which these files leave out", [append(path, old, table)]
 
     def _only_handlers(self, path: str) -> bool:

@@ -90,7 +90,7 @@ class HandlerRemedies(FileRemedies):
         # On 1.x the last file that sets runtimes decides: it replaces the whole plugin. Then the main file.
         owners = [where.path for key, where in self.config.loaded.wheres.items() if ".runtimes." in key]
         for path in dict.fromkeys([*reversed(owners), self.config.path, *texts]):
-            for version in PLUGIN_TABLES if path in texts else ():
+            for version in self._versions(path) if path in texts else ():
                 for runc in (False, True):
                     yield [append(path, texts[path], self._tables(version, name, runc=runc))]
         if not texts:
@@ -111,8 +111,8 @@ class HandlerRemedies(FileRemedies):
 
                 change = by_tomlkit(path, old, edit)
                 yield only(change)
-            for plugin in PLUGIN_TABLES.values():
-                table = f"{plugin}.containerd.runtimes.{toml_key(present.name)}.options"
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
                 lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
                 yield [append(path, old, "\n".join(lines))]
 
@@ -157,7 +157,7 @@ class HandlerRemedies(FileRemedies):
         """A file of its own in the folder that k0s merges; proven as if k0s had merged it into what it imports."""
         shop = self._workshop(lambda key: _about_handler(key, name))
         for path in [path for path in reversed(self.config.files) if path != self.config.path]:
-            for version in PLUGIN_TABLES:
+            for version in self._versions(path):
                 tables = self._tables(version, name, runc=False)
                 if shop.prove([append(path, shop.text(path), tables)], self._goal):
                     change = append(K0S_DROP_IN, None, tables)
@@ -240,8 +240,8 @@ class HandlerRemedies(FileRemedies):
                     change = insert_after(path, old, number, f"{_indent(line)}  {key} = {written}")
                     yield only(change)
         for path, old in texts:
-            for plugin in PLUGIN_TABLES.values():
-                table = f"{plugin}.containerd.runtimes.{toml_key(present.name)}{tail}"
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}{tail}"
                 yield [append(path, old, f"[{table}]\n  {key} = {written}\n")]
 
     def _set(
@@ -304,8 +304,8 @@ class HandlerRemedies(FileRemedies):
         yield from self._by_tomlkit(shop, ["containerd"], "default_runtime_name", name, place)
         yield _at(shop, place, value)
         for path, old in self._texts(shop):
-            for plugin in PLUGIN_TABLES.values():
-                table = f"{plugin}.containerd"
+            for version in self._versions(path):
+                table = f"{PLUGIN_TABLES[version]}.containerd"
                 for number, line in enumerate(_lines(old), 1):
                     if re.sub(r"[\s\"']", "", line) == re.sub(r"[\"']", "", f"[{table}]"):
                         change = insert_after(path, old, number, f"{_indent(line)}  default_runtime_name = {value}")

@@ -68,6 +68,10 @@ REGISTERED: dict[str, tuple[str, dict[str, str], str]] = {
         "2.1.9", {CONFIG: "version = 2\n"}, tee(f"\n{table(V2, 'nvidia', RUNTIME)}"),
     ),
     "a file without a version": ("2.1.9", {CONFIG: "oom_score = 1\n"}, tee(f"\n{table(V3, 'nvidia', RUNTIME)}")),
+    "an empty file, which 2.3 reads as its own": ("2.3.4", {CONFIG: ""}, tee(table(V3, "nvidia", RUNTIME))),
+    "a file of version 2, which 2.3 turns into its own": (
+        "2.3.4", {CONFIG: "version = 2\n"}, tee(f"\n{table(V2, 'nvidia', RUNTIME)}"),
+    ),
     "a drop-in that has runtimes": (
         "2.1.9", {CONFIG: f"version = 3\n{IMPORTS}", DROP_IN: plain("2.1.9")},
         tee(table(V3, "nvidia", RUNTIME), DROP_IN),
