@@ -13,9 +13,7 @@ from pytest_gpuready.remedies.edits import (
     Change,
     Workshop,
     append,
-    comment_out,
     on_line,
-    table_end,
     toml_key,
     toml_string,
 )
@@ -35,9 +33,9 @@ if TYPE_CHECKING:
 USUAL_RUNTIME = f"/usr/bin/{RUNTIME_NAME}"
 #: Table of the CRI plugin by the version that a file declares (ctd RELEASES.md, "Configuration versions").
 PLUGIN_TABLES: dict[int, str] = {
-    1: "plugins.cri",
     2: 'plugins."io.containerd.grpc.v1.cri"',
     3: 'plugins."io.containerd.cri.v1.runtime"',
+    1: "plugins.cri",
     4: 'plugins."io.containerd.cri.v1.runtime"',
 }
 #: The same tables' names, the newest first.
@@ -91,9 +89,9 @@ class FileRemedies(ServiceRemedies):
         return [(path, text) for path, text in texts if text is not None]
 
     def _versions(self, path: str) -> list[int]:
-        """The table layouts to try in a file: the one that it declares first."""
-        declared = self.config.loaded.config_versions.get(path) or self.config.loaded.config_version or 0
-        return [version for version in dict.fromkeys([declared, 2, 3, 1]) if version in PLUGIN_TABLES]
+        """The table layouts to try in a file: the one that it declares first, else the one that it is read as."""
+        own = self.config.loaded.config_versions.get(path) or self.config.loaded.config_version
+        return sorted(PLUGIN_TABLES, key=lambda version: version != own)
 
     @property
     def _systemd_cgroup(self) -> bool:
@@ -116,17 +114,19 @@ class FileRemedies(ServiceRemedies):
         return known(lambda: self.config.handler_name, "nvidia")
 
     def _goal(self, after: Loaded) -> bool:
-        """CRI is served, and the judged handler runs NVIDIA's runtime."""
+        """The judged handler is served, and runs NVIDIA's runtime."""
         found = after.handlers.get(self._handler_name)
-        return after.cri_enabled and found is not None and is_nvidia(found.binary_name)
+        return found is not None and is_nvidia(found.binary_name)
 
     # ------------------------------------------------------------------ files that are somebody's
 
     def _generated(self) -> Remedy | None:
         """Where something writes the file anew, an edit of it is lost: what to do instead."""
         flavour, path = self._flavour, self.config.path
+        if self._k0s_manages:
+            return self._managed_by_k0s()
         if flavour.name == "k0s":
-            return self._managed_by_k0s() if self._k0s_manages else None
+            return None
         if flavour.name in ("k3s", "RKE2"):
             folder, old = posixpath.dirname(path), known(lambda: self.live.disk_version < (2, 0), otherwise=False)
             template = f"{folder}/{'config' if old else 'config-v3'}.toml.tmpl"
@@ -158,8 +158,8 @@ class FileRemedies(ServiceRemedies):
     @property
     def _k0s_manages(self) -> bool:
         """Whether k0s owns the file: its first line says so (docs.k0sproject.io, runtime)."""
-        fact = self.views.facts.peek(config_file(self.config.path))
-        return fact is not None and fact.data.lstrip().startswith(b"# k0s_managed=true")
+        text: str = known(lambda: self.views.facts.text(config_file(self.config.path)) or "", "")
+        return self._flavour.name == "k0s" and text.lstrip().startswith("# k0s_managed=true")
 
     def _managed_by_k0s(self) -> Remedy:
         return Remedy(
@@ -181,54 +181,28 @@ class FileRemedies(ServiceRemedies):
         for goal in goals:
             # Several tables are taken out only where the handler is still there afterwards.
             for words, changes in self._repairs(shop, several=goal == self._goal):
-                if changes and shop.prove(changes, goal):
+                if shop.prove(changes, goal):
                     return self._remedy(shop, changes, f"{words}, then restart containerd.")
-            changes = self._line_after_line(shop)
-            if changes and shop.prove(changes[-1:], goal):
-                commands = [f"{self._sudo}{self._command(change)}" for change in changes]
-                words = f"Comment out what does not load in {changes[-1].path}, then restart containerd."
-                return Remedy(words, (*commands, *self._restart_only()), (shop.edit(changes[-1]),))
         return self._fresh(said)
 
-    def _line_after_line(self, shop: Workshop) -> list[Change]:
-        """Comment out line after line that does not load, up to six; the last change has it all."""
-        error = self.config.loaded.error
-        if error is None or not error.path:
-            return []
-        path, line, text = error.path, error.line, shop.text(error.path)
-        changes: list[Change] = []
-        while text is not None and line is not None and len(changes) < 6:
-            lines = text.decode("utf-8", "replace").split("\n")
-            header = 1 <= line <= len(lines) and re.match(r"\s*\[", lines[line - 1])
-            change = comment_out(path, text, line, table_end(text, line) if header else line)
-            if change is None:
-                break
-            changes.append(change)
-            after, text = shop.after([change]), change.new
-            if after is None or after.loads or after.error is None or after.error.path != path:
-                return changes
-            line = after.error.line
-        return []
-
     def _repairs(self, shop: Workshop, *, several: bool) -> Iterator[Proposal]:
-        """For the line that is refused; for a daemon that panics, in any file; for a drop-in, without it."""
+        """For the line that is refused; where none is named, as in a panic, in any file; for a drop-in, without it."""
         error, main = self.config.loaded.error, self.config.path
         if error is None:
             return
+        if not error.path:
+            yield from other_versions(shop, self.config.files)
+            return
         # On 1.x what is left of a drop-in's table replaces the main file's as a whole: better without it.
         old_release = known(lambda: self.live.disk_version < (2, 0), otherwise=False)
-        if error.path and error.path != main and not several and old_release:
+        if error.path != main and not several and old_release:
             yield f"Put {error.path} aside", [aside(error.path)]
-        if error.path and error.line:
-            yield from repairs(shop, error.path, error.line, error.text, several=several)
-        elif error.text.startswith("panic"):
-            yield from other_versions(shop, self.config.files)
-        if error.path and error.path != main:
-            old = shop.text(main)
-            for version in (2, 3) if old is not None and self._names_handler(shop.text(error.path)) else ():
+        yield from repairs(shop, error.path, error.line or 0, error.text, several=several)
+        if error.path != main:
+            for version in (2, 3) if self._names_handler(shop.text(error.path)) else ():
                 yield (
                     f"Put {error.path} aside and register the handler in {main}",
-                    [aside(error.path), append(main, old, self._handler_tables(version))],
+                    [aside(error.path), append(main, shop.text(main), self._handler_tables(version))],
                 )
             yield f"Put {error.path} aside", [aside(error.path)]
 
@@ -311,12 +285,11 @@ class FileRemedies(ServiceRemedies):
         generated = self._generated()
         if generated is not None:
             return generated
-        if self.config.loaded.disabled_plugins:
-            enabled = self.enable_cri()
-            if enabled.edits:
-                return enabled
+        enabled = self.enable_cri()
+        if enabled.edits:
+            return enabled
         # What CRI would have been told counts for nothing while it fails: the main file's own settings may come back.
-        shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS) or key == "version")
+        shop = self._workshop(lambda key: key.startswith(_CRI_SETTINGS))
         for words, changes in self._cri_repairs(shop):
             if shop.prove(changes, lambda after: after.cri_enabled):
                 return self._remedy(shop, changes, f"{words}, then restart containerd.")
@@ -331,7 +304,7 @@ class FileRemedies(ServiceRemedies):
         texts = dict(self._texts(shop))
         culprits = {item.by.path for item in loaded.ineffective if item.by and "whole plugin table" in item.reason}
         mine = all(self._only_handlers(path) for path in culprits)
-        if culprits and mine and main in texts and main not in culprits and "no corresponding runtime" in error:
+        if culprits and mine:
             names = ", ".join(sorted(culprits))
             words = (
                 f"Register the handler in {main} itself: on containerd 1.x {names} replaces all that {main} sets of "

@@ -15,6 +15,7 @@ from pytest_gpuready.remedies.edits import (
     Workshop,
     append,
     insert_after,
+    only,
     set_value,
     toml_key,
     toml_string,
@@ -49,7 +50,7 @@ class HandlerRemedies(FileRemedies):
                 f"Restart {flavour.name}: it registers the handler itself when it finds {RUNTIME_NAME} at its start.",
                 self._restart_only(),
             )
-        if flavour.name == "k0s" and self._k0s_manages:
+        if self._k0s_manages:
             return self._k0s_handler(name)
         generated = self._generated()
         if generated is not None:
@@ -79,13 +80,12 @@ class HandlerRemedies(FileRemedies):
         """Put BinaryName right; import the drop-in that has it; else add its tables to the file with the last word."""
         present = self.config.handler
         if present is not None:
-            if present.options_error:
-                yield from self._decodable(shop)
             if present.cgroup_where is None and self._systemd_cgroup:
                 yield from self._options(shop, present)
             yield from self._settings(shop, present, "BinaryName", self._binary, present.binary_where)
+            yield from self._decodable(shop, present)
             return
-        yield from self._imports(shop, name)
+        yield from self._imports(shop)
         texts = dict(self._texts(shop))
         # On 1.x the last file that sets runtimes decides: it replaces the whole plugin. Then the main file.
         owners = [where.path for key, where in self.config.loaded.wheres.items() if ".runtimes." in key]
@@ -93,7 +93,7 @@ class HandlerRemedies(FileRemedies):
             for version in self._versions(path) if path in texts else ():
                 for runc in (False, True):
                     yield [append(path, texts[path], self._tables(version, name, runc=runc))]
-        if not texts and shop.absent(self.config.path):
+        if not texts:
             for version in (3, 2):
                 for runc in (False, True):
                     tables = self._tables(version, name, runc=runc)
@@ -110,32 +110,29 @@ class HandlerRemedies(FileRemedies):
                         put(document, ["plugins", plugin, *_options_of(present), key], value)
 
                 change = by_tomlkit(path, old, edit)
-                yield [change] if change else []
+                yield only(change)
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}.options"
                 lines = [f"[{table}]", *(f"  {key} = {toml_value(value)}" for key, value in values.items())]
-                yield [append(path, old, "\n".join([*lines, ""]))]
+                yield [append(path, old, "\n".join(lines))]
 
-    def _decodable(self, shop: Workshop) -> Iterator[list[Change]]:
+    def _decodable(self, shop: Workshop, present: Handler) -> Iterator[list[Change]]:
         """Make a SystemdCgroup that is no boolean one."""
-        present = self.config.handler
-        place = present.cgroup_where if present is not None else None
-        if present is not None:
-            yield from self._by_tomlkit(shop, _options_of(present), "SystemdCgroup", self._systemd_cgroup, place)
+        wanted, place = self._systemd_cgroup, present.cgroup_where
+        yield from self._by_tomlkit(shop, _options_of(present), "SystemdCgroup", wanted, place)
         for path, old in self._texts(shop):
             for number, line in enumerate(_lines(old), 1):
                 if re.match(r"\s*[\"']?SystemdCgroup[\"']?\s*=", line, re.IGNORECASE):
-                    change = set_value(path, old, number, str(self._systemd_cgroup).lower())
-                    yield [change] if change else []
+                    yield only(set_value(path, old, number, toml_value(wanted)))
 
-    def _imports(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
-        """Import the folder of a drop-in that has the handler and that no imports line names."""
+    def _imports(self, shop: Workshop) -> Iterator[list[Change]]:
+        """Import the folder of a drop-in that no imports line names: it may have the handler."""
         main = shop.text(self.config.path)
+        if main is None:
+            return
         lost = [item.where.path for item in self.config.loaded.ineffective if item.reason.startswith("no imports")]
-        for path in lost if main is not None else ():
-            if f"runtimes.{name}".encode() not in (shop.text(path) or b"").replace(b'"', b"").replace(b"'", b""):
-                continue
-            pattern = f"{posixpath.dirname(path)}/*.toml"
+        for folder in dict.fromkeys(map(posixpath.dirname, lost)):
+            pattern = f"{folder}/*.toml"
 
             def add(document: TOMLDocument, pattern: str = pattern) -> None:
                 present: Any = document.get("imports")
@@ -145,16 +142,16 @@ class HandlerRemedies(FileRemedies):
                     present.append(pattern)
 
             edited = by_tomlkit(self.config.path, main, add)
-            yield [edited] if edited else []
+            yield only(edited)
             value = f"[{toml_string(pattern)}]"
             for number, line in enumerate(_lines(main), 1):
                 if re.match(r"\s*imports\s*=", line):
-                    change = set_value(self.config.path, main or b"", number, value)
+                    change = set_value(self.config.path, main, number, value)
                 elif re.match(r"\s*version\s*=", line):
-                    change = insert_after(self.config.path, main or b"", number, f"imports = {value}")
+                    change = insert_after(self.config.path, main, number, f"imports = {value}")
                 else:
                     continue
-                yield [change] if change else []
+                yield only(change)
 
     def _k0s_handler(self, name: str) -> Remedy:
         """A file of its own in the folder that k0s merges; proven as if k0s had merged it into what it imports."""
@@ -186,7 +183,7 @@ class HandlerRemedies(FileRemedies):
         """
         config, loaded = self.config, self.config.loaded
         usual = name == "nvidia" and config.handler is None and self._binary == USUAL_RUNTIME
-        if not usual or config.path != DEFAULT_CONFIG or not config.exists or not loaded.cri_enabled:
+        if not usual or config.path != DEFAULT_CONFIG:
             return False
         if known(lambda: self.platform.program("nvidia-ctk"), None) is None:
             return False
@@ -233,9 +230,7 @@ class HandlerRemedies(FileRemedies):
         """Set a key of a handler: by tomlkit; else on its line, in its table, in a table of its own."""
         yield from self._by_tomlkit(shop, _options_of(present, options=options), key, value, place)
         written = toml_value(value)
-        if place is not None and place.line is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, written)
-            yield [change] if change else []
+        yield _at(shop, place, written)
         tail = ".options" if options else ""
         header = re.compile(rf"\s*\[.*\bruntimes\.[\"']?{re.escape(present.name)}[\"']?{re.escape(tail)}\s*\]")
         texts = self._texts(shop)
@@ -243,7 +238,7 @@ class HandlerRemedies(FileRemedies):
             for number, line in enumerate(_lines(old), 1):
                 if header.match(line):
                     change = insert_after(path, old, number, f"{_indent(line)}  {key} = {written}")
-                    yield [change] if change else []
+                    yield only(change)
         for path, old in texts:
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd.runtimes.{toml_key(present.name)}{tail}"
@@ -284,7 +279,7 @@ class HandlerRemedies(FileRemedies):
         place = self.config.handler.cgroup_where if self.config.handler else None
 
         def good(found: Handler) -> bool:
-            return bool(found.systemd_cgroup) == wanted and not found.options_error
+            return bool(found.systemd_cgroup) == wanted
 
         return self._set("SystemdCgroup", wanted, place, good)
 
@@ -298,9 +293,7 @@ class HandlerRemedies(FileRemedies):
         if generated is not None:
             return generated
         shop = self._workshop(lambda key: key.endswith(".default_runtime_name"))
-        found = shop.first(
-            self._defaults(shop, name), lambda after: after.cri_enabled and after.default_runtime == name
-        )
+        found = shop.first(self._defaults(shop, name), lambda after: after.default_runtime == name)
         if found is None:
             words = f"Set default_runtime_name to {name} by hand, or give pods runtimeClassName: {name}."
             return Remedy(words, self._restart_only())
@@ -309,16 +302,14 @@ class HandlerRemedies(FileRemedies):
     def _defaults(self, shop: Workshop, name: str) -> Iterator[list[Change]]:
         place, value = self.config.default_where, toml_string(name)
         yield from self._by_tomlkit(shop, ["containerd"], "default_runtime_name", name, place)
-        if place is not None and place.line is not None:
-            change = set_value(place.path, shop.text(place.path) or b"", place.line, value)
-            yield [change] if change else []
+        yield _at(shop, place, value)
         for path, old in self._texts(shop):
             for version in self._versions(path):
                 table = f"{PLUGIN_TABLES[version]}.containerd"
                 for number, line in enumerate(_lines(old), 1):
                     if re.sub(r"[\s\"']", "", line) == re.sub(r"[\"']", "", f"[{table}]"):
                         change = insert_after(path, old, number, f"{_indent(line)}  default_runtime_name = {value}")
-                        yield [change] if change else []
+                        yield only(change)
                 yield [append(path, old, f"[{table}]\n  default_runtime_name = {value}\n")]
 
     # ------------------------------------------------------------------ its program
@@ -343,8 +334,15 @@ class HandlerRemedies(FileRemedies):
         return Remedy(f"Put the toolkit's own program in its place. {install.summary}", install.commands)
 
 
-def _lines(old: bytes | None) -> list[str]:
-    return (old or b"").decode("utf-8", "replace").split("\n")
+def _at(shop: Workshop, place: Where | None, value: str) -> list[Change]:
+    """Another value for the key at a place."""
+    if place is None or place.line is None:
+        return []
+    return only(set_value(place.path, shop.text(place.path) or b"", place.line, value))
+
+
+def _lines(old: bytes) -> list[str]:
+    return old.decode("utf-8", "replace").split("\n")
 
 
 def _options_of(present: Handler, *, options: bool = True) -> list[str]:

@@ -181,6 +181,11 @@ def _weight(key: str, value: Any) -> Any:
     return value or None
 
 
+def only(change: Change | None) -> list[Change]:
+    """A proposal of one change; of none where there is no such change."""
+    return [] if change is None else [change]
+
+
 def append(path: str, old: bytes | None, block: str) -> Change:
     """Add lines at the end of a file, which may be new. No line of the block may be the word that ends it, EOF."""
     start = old or b""

@@ -10,11 +10,11 @@ import re
 import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_gpuready.remedies.edits import ASIDE, Change, comment_out, on_line, set_value, table_end
+from pytest_gpuready.remedies.edits import ASIDE, Change, comment_out, on_line, only, set_value, table_end
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_gpuready.containerd.model import Loaded
     from pytest_gpuready.remedies.edits import Workshop
@@ -42,32 +42,44 @@ def alive(after: Loaded) -> bool:
 
 
 def repairs(shop: Workshop, path: str, line: int, said: str, *, several: bool) -> Iterator[Proposal]:
-    """What a refused line may want: its end, another version, an entry less; else lines out."""
+    """What a refused line may want: its end, another version, an entry less; else lines out.
+
+    A table goes as a whole where its header is refused (`several`: a snippet of tables that was pasted twice). Where a
+    line in it is, what else the table sets goes with it only if nothing smaller helps; what stands before all tables,
+    such as `root`, never does.
+    """
     old = shop.text(path)
     if old is None:
         return
     yield from _endings(path, old, line)
-    text = _text(old, line)
-    if _VERSION.match(text):
+    text = old.decode("utf-8", "replace").split("\n")
+    if any(map(_VERSION.match, text[line - 1 : line])):
         for version in (3, 2):
             yield from _declared(path, old, version, line)
     if "invalid plugin key URI" in said:
         yield from _declared(path, old, 1)
     yield from _entries(path, old, said)
-    yield from _lines_out(path, old, line, several=several)
-    yield from translated(shop, path)
+    ends = [table_end(old, line)]
+    for _ in range(5 if several else 0):
+        ends.append(table_end(old, ends[-1] + 1))
+    tables = [(line, end) for end in ends]
+    header = _is_header(old, line)
+    yield from _lines_out(path, old, [(line, line), *(tables if header else ()), (line - 1, line), (line, line + 1)])
+    yield from _translated(path, old)
+    yield f"Comment out what does not load in {path}", _line_after_line(shop, path, old, line)
+    if any(_is_header(old, above) for above in range(1, line)):
+        yield from _lines_out(path, old, tables)
 
 
-def _text(old: bytes, line: int) -> str:
-    lines = old.decode("utf-8", "replace").split("\n")
-    return lines[line - 1] if 0 < line <= len(lines) else ""
+def _is_header(text: bytes, line: int) -> bool:
+    """Whether a table begins on a line."""
+    return any(re.match(rb"\s*\[", found) for found in text.split(b"\n")[line - 1 : line])
 
 
 def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
     for mark in ('"', "'"):
         change = on_line(path, old, line, f"s/][[:space:]]*$/{mark}]/", _closing(mark))
-        if change is not None:
-            yield f"Close the string in line {line} of {path}", [change]
+        yield f"Close the string in line {line} of {path}", only(change)
     for ending in ("]", '"', "'", '"]', "']", "]]"):
         # Before a comment, then at the end of the line.
         before = on_line(
@@ -80,8 +92,7 @@ def _endings(path: str, old: bytes, line: int) -> Iterator[Proposal]:
         )
         last = on_line(path, old, line, f"s/$/{ending}/", f"{{}}{ending}".format)
         for change in (before, last):
-            if change is not None:
-                yield f"Close what line {line} of {path} leaves open", [change]
+            yield f"Close what line {line} of {path} leaves open", only(change)
 
 
 def _closing(mark: str) -> Callable[[str], str]:
@@ -93,16 +104,16 @@ def _declared(path: str, old: bytes, version: int, line: int | None = None) -> I
     change = by_tomlkit(path, old, lambda document: put(document, ["version"], version))
     if change is None and line is not None:
         change = set_value(path, old, line, str(version))
-    if change is not None:
-        yield f"Declare version {version} in {path}", [change]
+    yield f"Declare version {version} in {path}", only(change)
 
 
 def other_versions(shop: Workshop, paths: list[str]) -> Iterator[Proposal]:
     """Another version in one of the files: for a daemon that panics, and says no place."""
     for path in paths:
         old = shop.text(path)
-        for version in (3, 2) if old is not None and re.search(rb"(?m)^\s*version\s*=", old) else ():
-            yield from _declared(path, old or b"", version)
+        if old is not None and re.search(rb"(?m)^\s*version\s*=", old):
+            for version in (3, 2):
+                yield from _declared(path, old, version)
 
 
 def _entries(path: str, old: bytes, said: str) -> Iterator[Proposal]:
@@ -114,40 +125,52 @@ def _entries(path: str, old: bytes, said: str) -> Iterator[Proposal]:
     folder = re.search(r"read (/[^:]+): is a directory", said)
     if folder:
         change = keep(path, old, "imports", lambda e: f"{folder[1]}/*.toml" if resolved(e) == folder[1] else e)
-        yield f"Import the files of {folder[1]}, not the folder", [change] if change else []
+        yield f"Import the files of {folder[1]}, not the folder", only(change)
         change = keep(path, old, "imports", lambda e: None if resolved(e) == folder[1] else e)
-        yield f"Import no folder ({folder[1]})", [change] if change else []
+        yield f"Import no folder ({folder[1]})", only(change)
     missing = re.search(r"open (/[^:]+): no such file", said)
     if missing:
         change = keep(path, old, "imports", lambda e: None if resolved(e) == missing[1] else e)
-        yield f"Import no file that is not there ({missing[1]})", [change] if change else []
+        yield f"Import no file that is not there ({missing[1]})", only(change)
     required = re.search(r"required plugin \[([^\]]*)\] not included", said)
     if required:
         gone = required[1].split()
         change = keep(path, old, "required_plugins", lambda e: None if e in gone else e)
-        yield f"Take {', '.join(gone)} out of required_plugins", [change] if change else []
+        yield f"Take {', '.join(gone)} out of required_plugins", only(change)
     short = re.search(r'invalid (disabled|required) plugin URI "([^"]*)"', said)
     if short:
         change = keep(path, old, f"{short[1]}_plugins", lambda e: None if e == short[2] else e)
-        yield f'Take "{short[2]}" out of {short[1]}_plugins', [change] if change else []
+        yield f'Take "{short[2]}" out of {short[1]}_plugins', only(change)
 
 
-def _lines_out(path: str, old: bytes, line: int, *, several: bool) -> Iterator[Proposal]:
-    """A line, or the table it is in; where `several`, a snippet of tables that was pasted twice."""
-    ends = [table_end(old, line)]
-    for _ in range(5):
-        ends.append(table_end(old, ends[-1] + 1))
-    spans = [(line, line), (line, ends[0]), (line - 1, line), (line, line + 1)]
-    for first, last in [*spans, *((line, end) for end in ends[1:] if several)]:
-        change = comment_out(path, old, first, last)
-        if change is not None:
-            span = f"line {first}" if first == last else f"lines {first} to {last}"
-            yield f"Comment out {span} of {path}", [change]
+def _lines_out(path: str, old: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[Proposal]:
+    for first, last in spans:
+        span = f"line {first}" if first == last else f"lines {first} to {last}"
+        yield f"Comment out {span} of {path}", only(comment_out(path, old, first, last))
 
 
-def translated(shop: Workshop, path: str) -> Iterator[Proposal]:
+def _line_after_line(shop: Workshop, path: str, old: bytes, line: int) -> list[Change]:
+    """Up to six lines that do not load, each found when those before it are out; of a header its whole table."""
+    new, script = old, []
+    for _ in range(6):
+        last = table_end(new, line) if _is_header(new, line) else line
+        change = comment_out(path, new, line, last)
+        if change is None:
+            break
+        new = change.new or b""
+        script.append(f"-e {shlex.quote(f'{line}s/^/# /' if last == line else f'{line},{last}s/^/# /')}")
+        whole = Change(path, new, f"sed -i {' '.join(script)} {shlex.quote(path)}")
+        after = shop.after([whole])
+        if after is None or after.error is None:
+            return [whole]
+        if after.error.path != path:
+            break
+        line = after.error.line or 0
+    return []
+
+
+def _translated(path: str, old: bytes) -> Iterator[Proposal]:
     """The same file in another version: its number, and the CRI plugin's id in its tables."""
-    old = shop.text(path) or b""
     lines = old.split(b"\n")
     number = next((n for n, line in enumerate(lines, 1) if _VERSION.match(line.decode("utf-8", "replace"))), None)
     for version, plugin in _IDS.items():

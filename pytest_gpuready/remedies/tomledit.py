@@ -30,7 +30,7 @@ _LONGEST = 200
 _KEPT = 65_536
 
 
-def by_tomlkit(path: str, old: bytes | None, edit: Callable[[TOMLDocument], None]) -> Change | None:
+def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> Change | None:
     """The change that `edit` makes of a file; None where tomlkit does not take it or no targeted command does the same.
 
     `edit` may raise LookupError, TypeError or ValueError where the document is not shaped as it thought.
@@ -38,8 +38,6 @@ def by_tomlkit(path: str, old: bytes | None, edit: Callable[[TOMLDocument], None
     import tomlkit  # noqa: PLC0415 - 30 ms that only a remedy needs
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
-    if old is None:
-        return None
     try:
         text = old.decode()
         document = tomlkit.parse(text)
@@ -73,9 +71,9 @@ def put(document: Any, keys: Sequence[str], value: str | bool | int) -> None:  #
     table[keys[-1]] = value
 
 
-def settings(path: str, old: bytes | None, table: Sequence[str], key: str, value: str | bool) -> Iterator[Change]:  # noqa: FBT001
+def settings(path: str, old: bytes, table: Sequence[str], key: str, value: str | bool) -> Iterator[Change]:  # noqa: FBT001
     """The ways to set a key of a table: as it is spelt there (options are read in several cases), else as a new key."""
-    if old is None or any(part.encode() not in old for part in table if part != "options"):
+    if any(part.encode() not in old for part in table if part != "options"):
         return
     # The nodes of a fleet have equal files: what was made of one is made of all. A file of unusual size is not kept.
     spelt, put_into = (_spelt, _set) if len(old) <= _KEPT else (_spelt.__wrapped__, _set.__wrapped__)
@@ -106,7 +104,7 @@ def _set(path: str, old: bytes, keys: tuple[str, ...], value: str | bool) -> Cha
     return by_tomlkit(path, old, lambda document: put(document, keys, value))
 
 
-def keep(path: str, old: bytes | None, key: str, wanted: Callable[[str], str | None]) -> Change | None:
+def keep(path: str, old: bytes, key: str, wanted: Callable[[str], str | None]) -> Change | None:
     """Change the texts of an array at the top: what `wanted` makes None of is taken out."""
 
     def edit(document: TOMLDocument) -> None:
@@ -132,10 +130,10 @@ def targeted(old: str, new: str) -> list[str] | None:
             script.append(f"{i + 1}d" if j == i + 1 else f"{i + 1},{j}d")
         elif kind == "insert":
             script.extend(_insertions(i, inside[m:n]))
-        elif kind == "replace" and j - i == n - m:
-            script.extend(_word(i + 1 + at, before[i + at], after[m + at]) for at in range(j - i))
         elif kind == "replace":
-            return None
+            lines = zip(range(i + 1, j + 1), before[i:j], after[m:n], strict=False)
+            script.extend(_word(*line) for line in lines)
+    # Where one line took the place of two, that is none of these.
     if not script or "" in script or _bare(sed(old, script)) != after:
         return None
     return script
@@ -147,8 +145,8 @@ def _bare(text: str) -> list[str]:
 
 def _insertions(line: int, texts: list[str]) -> Iterator[str]:
     for text in texts:
-        # sed has no line to add before the first, and none that is empty. A backslash keeps the blanks at its start.
-        safe = line and text.strip() and _plain(text)
+        # sed has no line before the first to add after, and adds none that is empty. A backslash keeps blanks.
+        safe = text.strip() and _plain(text)
         yield f"{line}a\\" + text.replace("\\", "\\\\") if safe else ""
 
 
@@ -164,12 +162,12 @@ def _word(number: int, old: str, new: str) -> str:
     end = 0
     while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
         end += 1
-    while start and (_WORD.match(old[start - 1]) or len(old) - end == start):
+    while start and _WORD.match(old[start - 1]):
         start -= 1
     while end and _WORD.match(old[len(old) - end]):
         end -= 1
-    # sed changes the first that fits, so what stands before it must not.
-    while start and old.find(old[start : len(old) - end]) != start:
+    # sed changes the first that fits, so what stands before it must not; nor is nothing a text to change.
+    while old.find(old[start : len(old) - end]) != start:
         start -= 1
     gone, come = old[start : len(old) - end], new[start : len(new) - end]
     if not gone or "|" in gone + come or len(gone) > _LONGEST or not _plain(gone + come):
@@ -190,11 +188,11 @@ def sed(old: str, script: list[str]) -> str:
         found = _COMMAND.fullmatch(command)
         assert found is not None  # noqa: S101 - made above
         first, last = int(found["first"]), int(found["last"] or found["first"])
-        if first > len(lines):
+        if not 1 <= first <= len(lines):
             return old
         if found["verb"] == "d":
-            for number in range(first, last + 1):
-                lines[number - 1] = lines[number - 1][1:] if number <= len(lines) else []
+            for group in lines[first - 1 : last]:
+                del group[0]
         elif found["verb"] == "a":
             lines[first - 1].append(re.sub(r"\\(.)", r"\1", found["rest"][1:]))
             ended = ended or first == len(lines)  # sed ends a last line that had no end

@@ -35,6 +35,30 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         "a plugin that fails has its error; where the daemon itself does not start, config-loads blocks this check",
     ),
     (
+        r"remedies/(containerd_files|containerd_handlers|repairs)\.py:\d+ \S+: or: (b''|0) dropped",
+        "what is edited is there, and no line is number 0: only types say that there may be none",
+    ),
+    (
+        r"repairs\.py:\d+ _translated: and: changed\.new is not None dropped",
+        "a file in which a value is set is still there: only changes that remove one have none",
+    ),
+    (
+        r"containerd_handlers\.py:\d+ (_at: or: place\.line is None|\S+binary: and: view\.path is not None) dropped",
+        "the loader's places have lines, and a program without the right mode has a path: only types say otherwise",
+    ),
+    (
+        r"containerd_handlers\.py:\d+ HandlerRemedies\.(_decodable|_settings|_defaults): if .* → if True",
+        "a line that stands, or is changed, anywhere else is not what is missing, and is not proven: it spares trials",
+    ),
+    (
+        r"containerd_handlers\.py:\d+ HandlerRemedies\._imports: for … if item\.reason\.startswith.* → all",
+        "a file of which only a setting has no effect is read already: its folder's import is not proven",
+    ),
+    (
+        r"containerd_files\.py:\d+ FileRemedies\._cri_repairs: and: item\.by dropped",
+        "a table that another replaces has the other's place",
+    ),
+    (
         r"containerd_handlers\.py:\d+ _there: if found is None → if False",
         "who asks needs containerd.handler, which found it, and without its default handler CRI fails",
     ),
