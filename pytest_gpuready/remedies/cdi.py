@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.model import Denied, Remedy, Undetermined
 from pytest_gpuready.remedies import quote
 from pytest_gpuready.remedies.containerd import PLUGIN_TABLES, ContainerdRemedies
-from pytest_gpuready.remedies.edits import append, insert_after, set_value
+from pytest_gpuready.remedies.edits import append, aside, insert_after, set_value
 from pytest_gpuready.remedies.packages import OWNERS, PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from pytest_gpuready.views.handlers import where_of
@@ -89,7 +89,7 @@ class CdiRemedies:
         return (self._aside(target), command) if self._is_folder(target) else (command,)
 
     def _aside(self, path: str) -> str:
-        return f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}"
+        return f"{self.sudo}{aside(path).command}"
 
     def _is_folder(self, path: str) -> bool | None:
         """None where nothing is there, or it is not known."""

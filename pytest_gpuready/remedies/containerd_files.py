@@ -13,11 +13,12 @@ from pytest_gpuready.remedies.edits import (
     Change,
     Workshop,
     append,
+    aside,
     on_line,
     toml_key,
     toml_string,
 )
-from pytest_gpuready.remedies.repairs import alive, aside, other_versions, repairs
+from pytest_gpuready.remedies.repairs import alive, other_versions, repairs
 from pytest_gpuready.remedies.tomledit import keep, settings
 from pytest_gpuready.views.containerd_config import NODEADM, FactFiles
 from pytest_gpuready.views.fact_files import config_file

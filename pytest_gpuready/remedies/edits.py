@@ -186,6 +186,11 @@ def only(change: Change | None) -> list[Change]:
     return [] if change is None else [change]
 
 
+def aside(path: str) -> Change:
+    """Put a file or a folder out of its readers' sight; its content is kept."""
+    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}{ASIDE}')}")
+
+
 def append(path: str, old: bytes | None, block: str) -> Change:
     """Add lines at the end of a file, which may be new. No line of the block may be the word that ends it, EOF."""
     start = old or b""

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_gpuready.remedies.edits import ASIDE, Change, comment_out, on_line, only, set_value, table_end
+from pytest_gpuready.remedies.edits import Change, comment_out, on_line, only, set_value, table_end
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ Proposal: TypeAlias = "tuple[str, list[Change]]"
 #: The CRI plugin's id by the version of the file, from the newest that a root file may declare everywhere on.
 _IDS = {3: "io.containerd.cri.v1.runtime", 2: "io.containerd.grpc.v1.cri"}
 _VERSION = re.compile(r"\s*[\"']?version[\"']?\s*=")
-
-
-def aside(path: str) -> Change:
-    """Put a file out of the sight of imports; its content is kept."""
-    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}{ASIDE}')}")
 
 
 def alive(after: Loaded) -> bool:

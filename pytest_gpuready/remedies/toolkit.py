@@ -13,7 +13,7 @@ from pytest_gpuready.containerd.toml import Dialect, TomlError, loads
 from pytest_gpuready.model import Denied, Edit, Remedy, Undetermined, Where
 from pytest_gpuready.node.facts import file
 from pytest_gpuready.remedies import quote
-from pytest_gpuready.remedies.edits import comment_out
+from pytest_gpuready.remedies.edits import aside, comment_out
 from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_live import ContainerdLive
 from pytest_gpuready.views.platform import PLACES, Platform
@@ -54,8 +54,8 @@ class ToolkitRemedies:
         if fact is None:
             return Remedy(words)
         if fact.state == "odd":
-            aside = f"{self.sudo}mv {quote(path)} {quote(f'{path}.disabled')}"
-            return Remedy(f"Put {path} aside: without a file there the built-in defaults hold.", (aside,))
+            command = f"{self.sudo}{aside(path).command}"
+            return Remedy(f"Put {path} aside: without a file there the built-in defaults hold.", (command,))
         if problem.syntax and problem.where.line is not None:
             return self._without(problem.where.line, path, fact.data) or Remedy(words)
         if problem.mend is None or problem.where.line is None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PATH_VERSION = run("containerd", "--version", limit=SHORT)
 
+_COMPLAINT = re.compile(r"containerd: |level=(?:fatal|error)|\.service: Failed (?:at step|to locate)")
+
 
 def api(socket: str) -> Request:
     """Version, Server and CRI Status of the daemon behind a socket, by curl, python3 or crictl."""
@@ -26,9 +28,6 @@ def api(socket: str) -> Request:
 def journal(unit: str) -> Request:
     """The last that a service said."""
     return run("journalctl", "-u", unit, "-n", "30", "--no-pager", "-o", "cat", timeout=5, limit=65_536)
-
-
-_COMPLAINT = re.compile(r"containerd: |level=(?:fatal|error)|\.service: Failed (?:at step|to locate)")
 
 
 def complaints(text: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import pytest
 
 from pytest_gpuready.model import Settings
@@ -23,8 +25,21 @@ KATA = {
 }
 BOTH = f"Put {DROP_IN} aside and register the handler in {CONFIG}"
 
-#: Case: release, files, sentence and commands before the restart.
-LOADED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
+#: Release, files, sentence and commands before the restart.
+Case: TypeAlias = tuple[str, dict[str, str], str, tuple[str, ...]]
+
+
+def mended(case: Case, check: str) -> None:
+    """A check's remedy says and types exactly that, and shows every file that it changes."""
+    release, files, words, commands = case
+    advice = remedy(simulated(release, files), check)
+    assert (advice.summary, advice.commands) == (f"{words}, then restart containerd.", (*commands, RESTART))
+    assert {edit.path for edit in advice.edits} == {
+        path for path in files if any(path in command for command in commands)
+    }
+
+
+LOADED: dict[str, Case] = {
     # What is left of a drop-in's table replaces the main file's on 1.x.
     "a drop-in of another handler, 1.6": (
         "1.6.20", {CONFIG: MAIN["1.6.20"], DROP_IN: KATA["1.6.20"].replace("kata.options]", "kata.options")},
@@ -84,12 +99,7 @@ LOADED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", LOADED)
 def test_a_file_that_does_not_load_is_mended_with_the_least_loss(case: str) -> None:
-    release, files, words, commands = LOADED[case]
-    advice = remedy(simulated(release, files), "config-loads")
-    assert (advice.summary, advice.commands) == (f"{words}, then restart containerd.", (*commands, RESTART))
-    assert {edit.path for edit in advice.edits} == {
-        path for path in files if any(path in command for command in commands)
-    }
+    mended(LOADED[case], "config-loads")
 
 
 def test_a_file_that_no_small_edit_mends_is_kept_beside_containerds_default() -> None:
@@ -129,8 +139,7 @@ AGAIN = "Define the default handler runc again, which these files leave out"
 MOVED = f"Register the handler in {CONFIG} itself: on containerd 1.x {DROP_IN} replaces all that {CONFIG} sets of CRI"
 MOVED += ", and is put aside"
 
-#: Case: release, files, sentence and commands before the restart.
-ENABLED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
+ENABLED: dict[str, Case] = {
     "disabled in two files": (
         "2.1.9", {CONFIG: f"version = 3\n{DISABLED}{IMPORTS}", DROP_IN: f"version = 3\n{DISABLED}"},
         OFF, (sed(f"'2s|{TAKEN}'", DROP_IN), sed(f"'2s|{TAKEN}'")),
@@ -204,12 +213,7 @@ ENABLED: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", ENABLED)
 def test_cri_is_let_in_again(case: str) -> None:
-    release, files, words, commands = ENABLED[case]
-    advice = remedy(simulated(release, files), "cri-enabled")
-    assert (advice.summary, advice.commands) == (f"{words}, then restart containerd.", (*commands, RESTART))
-    assert {edit.path for edit in advice.edits} == {
-        path for path in files if any(path in command for command in commands)
-    }
+    mended(ENABLED[case], "cri-enabled")
 
 
 def test_a_new_runc_has_the_kubelets_cgroup_driver() -> None:

@@ -19,6 +19,7 @@ from pytest_gpuready.remedies.edits import (
     Overlay,
     Workshop,
     append,
+    aside,
     comment_out,
     insert_after,
     matches,
@@ -30,7 +31,6 @@ from pytest_gpuready.remedies.edits import (
     toml_string,
     toml_value,
 )
-from pytest_gpuready.remedies.repairs import aside
 from tests.support.shell import SEDS, apply
 
 if TYPE_CHECKING:
@@ -232,6 +232,11 @@ def test_no_edit_gives_cri_a_second_name_where_chance_would_choose(
 
 
 DROP_IN = "/etc/containerd/conf.d/x.toml"
+
+
+def test_a_file_put_aside_keeps_its_content(tmp_path: Path) -> None:
+    change = aside("/etc/it's/x.toml")
+    assert apply([change.command], {change.path: b"a"}, tmp_path, "sed") == {f"{change.path}.disabled": b"a"}
 
 
 def test_a_file_put_aside_is_read_where_an_import_matches_its_new_name() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pytest_gpuready.containerd.files import MemoryFiles
 from pytest_gpuready.containerd.model import Ineffective, Loaded, Where
 from pytest_gpuready.remedies.edits import Workshop
-from pytest_gpuready.remedies.repairs import alive, aside, other_versions, repairs
+from pytest_gpuready.remedies.repairs import alive, other_versions, repairs
 from tests.support.shell import apply
 
 if TYPE_CHECKING:
@@ -198,11 +198,6 @@ def test_a_daemon_that_panics_is_given_other_versions_of_the_files_that_declare_
     assert found == [("Declare version 3 in F", " version = 3\n"), ("Declare version 2 in F", " version = 2\n")]
     broken = {OTHER: "version = 4\nx =\n"}
     assert made(other_versions(shop(**broken), [OTHER]), tmp_path, **broken) == []
-
-
-def test_a_file_put_aside_keeps_its_content(tmp_path: Path) -> None:
-    change = aside("/etc/it's/x.toml")
-    assert apply([change.command], {change.path: b"a"}, tmp_path, "sed") == {f"{change.path}.disabled": b"a"}
 
 
 @pytest.mark.parametrize(
