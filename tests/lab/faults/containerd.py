@@ -100,21 +100,19 @@ FAULTS = (
     Fault(
         "handler-misspelt-option",
         "Binaryname: 1.x takes no such spelling and runs runc (catalogue row 49).",
-        "sed -i 's|BinaryName = \"/usr|Binaryname = \"/usr|' $DROPIN; restart",
+        "sed -i 's|BinaryName = \"/usr/bin/nvidia|Binaryname = \"/usr/bin/nvidia|' $DROPIN; restart",
         ("containerd.handler",),
         spares=("ctr-gpus",),
         says="Binaryname",
         generations=("1.6", "1.7"),
-        changes="Binaryname",
     ),
     Fault(
         "handler-option-with-underscore",
         "binary_name counts nowhere.",
-        "sed -i 's|BinaryName = \"/usr|binary_name = \"/usr|' $DROPIN; restart",
+        "sed -i 's|BinaryName = \"/usr/bin/nvidia|binary_name = \"/usr/bin/nvidia|' $DROPIN; restart",
         ("containerd.handler",),
         spares=("ctr-gpus",),
         says="binary_name",
-        changes="binary_name",
     ),
     Fault(
         "handler-binary-elsewhere",
