@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.containerd import version
 from pytest_gpuready.model import Evidence, Outcome, Undetermined, Where, failed, passed
+from pytest_gpuready.views.flavours import DEFAULT_CONFIG
 from pytest_gpuready.views.handlers import RUNTIME_NAME
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def handler(containerd_config: ContainerdConfig, containerd_live: ContainerdLive
         others = [other.name for other in config.nvidia_handlers]
         if dead:
             text += f"; {dead[0].key} has no effect: {dead[0].why}"
+            if dead[0].key == dead[0].where.path and config.path != DEFAULT_CONFIG:
+                text += f" (this daemon reads {config.path})"
         elif others:
             text += f"; {' and '.join(others)} run NVIDIA's runtime: name one with --gpuready-handler"
     lost = [Evidence(str(item.where), f"{item.key}: {item.why}") for item in dead[:3]]

@@ -43,6 +43,21 @@ def test_what_took_the_place_of_a_handler_is_named_with_every_line_that_is_lost(
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "told"), [("/etc/containerd/site.toml", " (this daemon reads /etc/containerd/site.toml)"), (CONFIG, "")]
+)
+def test_a_drop_in_that_is_not_imported_is_shown_and_another_file_that_is_read_is_named(path: str, told: str) -> None:
+    other = "/etc/containerd/conf.d/99-nvidia.toml"
+    node = healthy(SimNode(), "2.1.9", text="version = 3\n").put(path, "version = 3\n").put(other, config("2.1.9"))
+    node.procs[0].args = ["/usr/bin/containerd", "--config", path]
+    found = outcome(node, "handler")
+    assert found.found == (
+        "containerd 2.1.9 would load no handler nvidia (handlers: runc); "
+        f"{other} has no effect: no imports line names this file{told}"
+    )
+    assert str(found.where) == f"{other}:8"
+
+
 def test_a_misspelt_option_is_shown_beside_the_handler_that_lacks_the_right_one() -> None:
     found = outcome(healthy(SimNode(), text=config("1.7.24").replace("BinaryName", "Binaryname")), "handler")
     assert found.found == "handler nvidia names no BinaryName, so it runs runc"

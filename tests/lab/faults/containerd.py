@@ -321,7 +321,8 @@ FAULTS = (
         " >/etc/systemd/system/containerd.service.d/60-config.conf; systemctl daemon-reload; restart",
         ("containerd.handler",),
         spares=("ctr-gpus",),
-        where="/etc/containerd/site.toml",
+        where=f"{DROPIN}:runtimes.nvidia]",
+        says="(this daemon reads /etc/containerd/site.toml)",
         changes=".*",  # what the daemon reads is another file
     ),
 )
