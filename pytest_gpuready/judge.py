@@ -23,12 +23,13 @@ from pytest_gpuready.model import (
     Status,
     Undetermined,
     not_applicable,
+    undetermined,
     unknown,
     worst,
 )
 from pytest_gpuready.node.clean import clean, one_line, shorten
 from pytest_gpuready.node.facts import LATE, OVERDUE, REACH, SUDO, UNASKED, UNREACHED
-from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Verdict, worst_verdict
+from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Snapshot, Verdict, worst_verdict
 from pytest_gpuready.routes import ROUTES, Required, live_checks, required
 from pytest_gpuready.views import VIEWS, Views
 
@@ -121,7 +122,7 @@ class Judge:
             self.denials.setdefault(error.what, []).append(check.id)
             return _Answered(denied=error.what)
         except Undetermined as error:
-            return _Answered(unknown(error.why))
+            return _Answered(undetermined(error))
         except NotApplicable as error:
             return _Answered(not_applicable(error.why))
         except Consequence as error:
@@ -160,7 +161,21 @@ class Judge:
             findings=findings,
             routes=routes,
             verdict=_verdict(wanted, routes, reached=reached),
+            snapshot=self._snapshot(wanted, by_route),
         )
+
+    def _snapshot(self, wanted: Required, by_route: dict[str, _Seen]) -> Snapshot | None:
+        """Where the facts come from, and how many checks of the required routes are newer than they."""
+        recording = self.views.facts.recording
+        if recording is None:
+            return None
+        newer = {
+            check_id
+            for route in wanted.names
+            for check_id in self.closures[route]
+            if not self.checks[check_id].advisory and _was_not_asked(by_route[route][check_id])
+        }
+        return Snapshot(recording.taken, len(newer))
 
     def _asked(self) -> tuple[str, ...]:
         asked = self.views.settings.routes
@@ -284,6 +299,11 @@ def _lacks_answers(outcome: Outcome | None) -> bool:
     if outcome is None or outcome.status != "unknown":
         return False
     return any(words in outcome.found for words in (f": {OVERDUE}", UNREACHED, UNASKED))
+
+
+def _was_not_asked(seen: _Sight) -> bool:
+    outcome, roots = seen
+    return not roots and outcome is not None and outcome.not_asked
 
 
 def _is_root(seen: _Sight) -> bool:

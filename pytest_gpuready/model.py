@@ -23,6 +23,13 @@ class Undetermined(Exception):  # noqa: N818 - it is an answer, not an error
         self.why = why
 
 
+class NotAsked(Undetermined):
+    """`what` is outside the vocabulary of an older snapshot: the check is not applicable, and reports count it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this snapshot was taken before {what} was asked")
+
+
 class NotApplicable(Exception):  # noqa: N818 - it is an answer, not an error
     """The condition has no meaning on this node; the reason says why."""
 
@@ -89,7 +96,10 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A check's answer: what was found, what should have been, where, by what evidence, and what mends it."""
+    """A check's answer: what was found, what should have been, where, by what evidence, and what mends it.
+
+    `not_asked`: it is not applicable because the snapshot is older than a request that the check needs.
+    """
 
     status: Status
     found: str
@@ -97,6 +107,7 @@ class Outcome:
     where: Where | None = None
     evidence: tuple[Evidence, ...] = ()
     remedy: Remedy | None = None
+    not_asked: bool = False
 
     def but(self, **changes: object) -> Outcome:
         """The same answer with some fields replaced."""
@@ -151,6 +162,16 @@ def unknown(
 def not_applicable(why: str) -> Outcome:
     """The condition has no meaning here, and why."""
     return Outcome("not-applicable", why)
+
+
+def undetermined(error: Undetermined, found: str | None = None, *, expected: str | None = None) -> Outcome:
+    """Return what a check answers that caught `error`: unknown, or not applicable where the snapshot is too old.
+
+    `found` replaces the error's own words where the answer is unknown.
+    """
+    if isinstance(error, NotAsked):
+        return Outcome("not-applicable", error.why, not_asked=True)
+    return unknown(found or error.why, expected=expected)
 
 
 def worst(statuses: list[Status]) -> Status:

@@ -240,7 +240,7 @@ class Runner:
                 facts, _ = read(node.path)
             except SnapshotError as error:
                 facts = Facts(node.label, [(REACH, Fact("cut", note=str(error)))])
-            return begun, Facts(node.label, facts)
+            return begun, Facts(node.label, facts, recording=facts.recording)
         shell = self.begun.pop(node.label, None) or self._login(node)
         shell.logins, shell.memory = self.logins, self.memory
         with self._lock:

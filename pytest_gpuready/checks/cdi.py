@@ -21,6 +21,7 @@ from pytest_gpuready.model import (
     failed,
     not_applicable,
     passed,
+    undetermined,
     unknown,
     warned,
 )
@@ -95,7 +96,7 @@ def by_reader(cdi: Cdi, judge: Callable[[Reader], Outcome | None]) -> Answer:
             try:
                 outcome = judge(cdi.reader(route))
             except Undetermined as error:
-                outcome = unknown(error.why)
+                outcome = undetermined(error)
             if outcome is not None:
                 answers[route] = outcome
     return answers or not_applicable("no route of this node goes through CDI specs")

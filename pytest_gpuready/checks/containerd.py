@@ -21,6 +21,7 @@ from pytest_gpuready.model import (
     failed,
     not_applicable,
     passed,
+    undetermined,
     unknown,
 )
 from pytest_gpuready.node.clean import one_line
@@ -356,7 +357,7 @@ def supports_route(containerd_live: ContainerdLive, ctr: Ctr, mend: Remedies) ->
         try:
             why = offer(containerd_live.views, route)
         except Undetermined as error:
-            answers[route] = unknown(error.why, expected=f"a version that offers {route}")
+            answers[route] = undetermined(error, expected=f"a version that offers {route}")
             continue
         except NotApplicable:
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
-from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, unknown
+from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, undetermined, unknown
 from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def _labelled(config: ContainerdConfig, mend: Remedies) -> Outcome:
     try:
         enabled, devices = config.selinux_enabled, config.container_use_devices
     except Undetermined as error:
-        return unknown(f"SELinux enforces, and whether containerd labels containers is not known: {error.why}")
+        found = f"SELinux enforces, and whether containerd labels containers is not known: {error.why}"
+        return undetermined(error, found)
     if not enabled:
         return passed("SELinux enforces; containerd labels no container (enable_selinux is off)")
     if devices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Answer, Denied, NotApplicable, Outcome, Undetermined, unknown
+from pytest_gpuready.model import Answer, Denied, NotApplicable, Outcome, Undetermined, undetermined
 from pytest_gpuready.views.toolkit import RUNTIME_ROUTES
 
 if TYPE_CHECKING:
@@ -32,4 +32,4 @@ def _answer(judge: Callable[[str], Outcome], route: str) -> Outcome:
     try:
         return judge(route)
     except Undetermined as error:
-        return unknown(error.why)
+        return undetermined(error)

@@ -27,7 +27,7 @@ class Sharing:
         findings = {one(check_id): self._finding(found) for check_id, found in report.findings.items()}
         return dataclasses.replace(
             report,
-            facts=Facts(report.node, facts),
+            facts=Facts(report.node, facts, recording=report.facts.recording),
             required=one(report.required),
             findings=self._dict(findings),
             routes=self._dict({one(name): one(route) for name, route in report.routes.items()}),

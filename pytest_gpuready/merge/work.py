@@ -10,7 +10,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import re
 import resource
 import signal
 from collections import deque
@@ -41,8 +40,6 @@ BATCH = 32
 
 #: Memory that a process may use to read and judge, in bytes.
 _MEMORY = 4 * 1024**3
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -212,7 +209,7 @@ def _of_report(place: Place, document: dict[str, Any], written: float, settings:
 
 def _seconds(said: Any, otherwise: float) -> float:
     """A time as the files have it, in seconds since 1970; what is none says less than when the file was written."""
-    if isinstance(said, str) and _TIME.fullmatch(said):
+    if isinstance(said, str) and snapshot.TIME.fullmatch(said):
         with contextlib.suppress(ValueError, OverflowError):
             return datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
     return otherwise

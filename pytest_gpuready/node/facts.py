@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.model import Denied, NotAsked, Undetermined
 from pytest_gpuready.node.clean import clean
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ Kind = Literal["file", "stat", "glob", "files", "run", "script", "node"]
 #: (a directory, a loop of links, an I/O error); the note says what.
 State = Literal["ok", "absent", "denied", "timeout", "cut", "odd"]
 
+#: The generation of requests that this release asks. 1 is what cd17f98 asked; `since` names a later one.
+VOCABULARY = 2
+
 STATES: frozenset[str] = frozenset({"ok", "absent", "denied", "timeout", "cut", "odd"})
 KINDS: frozenset[str] = frozenset({"file", "stat", "glob", "files", "run", "script", "node"})
 
@@ -33,7 +36,7 @@ class Request:
     """One question. `arg` is a path or pattern (one element), a command's argv, or a script's name and arguments.
 
     Nothing in `arg` is ever read as shell. `timeout` (whole seconds on the node, rounded up), `limit` (bytes) and a
-    script's `body` are no part of the key.
+    script's `body` are no part of the key. Nor is `since`, the first vocabulary that has the request.
     """
 
     kind: Kind
@@ -41,43 +44,44 @@ class Request:
     timeout: float = field(default=5, compare=False)
     limit: int = field(default=262_144, compare=False)
     body: str = field(default="", compare=False, repr=False)
+    since: int = field(default=1, compare=False)
 
     def __str__(self) -> str:
         """The question as people read it: a path, a command, a script's name."""
         return self.arg[0] if self.kind == "script" else " ".join(self.arg)
 
 
-def file(path: str, *, limit: int = 262_144) -> Request:
+def file(path: str, *, limit: int = 262_144, since: int = 1) -> Request:
     """The contents of a file."""
-    return Request("file", (path,), limit=limit)
+    return Request("file", (path,), limit=limit, since=since)
 
 
-def stat(path: str) -> Request:
+def stat(path: str, *, since: int = 1) -> Request:
     """What lies at a path, links followed."""
-    return Request("stat", (path,))
+    return Request("stat", (path,), since=since)
 
 
-def glob(pattern: str) -> Request:
+def glob(pattern: str, *, since: int = 1) -> Request:
     """The paths that match a pattern."""
-    return Request("glob", (pattern,))
+    return Request("glob", (pattern,), since=since)
 
 
-def files(pattern: str, *, limit: int = 262_144) -> Request:
+def files(pattern: str, *, limit: int = 262_144, since: int = 1) -> Request:
     """The paths that match a pattern, and the contents of each (facts of their own)."""
-    return Request("files", (pattern,), limit=limit)
+    return Request("files", (pattern,), limit=limit, since=since)
 
 
-def run(*argv: str, timeout: float = 5, limit: int = 262_144) -> Request:
+def run(*argv: str, timeout: float = 5, limit: int = 262_144, since: int = 1) -> Request:
     """What a command prints."""
-    return Request("run", argv, timeout=timeout, limit=limit)
+    return Request("run", argv, timeout=timeout, limit=limit, since=since)
 
 
-def script(name: str, body: str, *args: str, timeout: float = 5, limit: int = 262_144) -> Request:
+def script(name: str, body: str, *args: str, timeout: float = 5, limit: int = 262_144, since: int = 1) -> Request:
     """What a small POSIX sh script of ours prints; `name` is how people see it, `args` arrive as "$1" and so on.
 
-    A script whose output is read in another way than before needs another name.
+    A script whose output is read in another way than before needs another name, and `since`; `Facts.newest` chooses.
     """
-    return Request("script", (name, *args), timeout=timeout, limit=limit, body=body)
+    return Request("script", (name, *args), timeout=timeout, limit=limit, body=body, since=since)
 
 
 #: The limit of a command whose answer is short, in bytes: such commands run side by side on the node.
@@ -156,11 +160,28 @@ class Stat:
         return bool(self.mode & 0o111)
 
 
-class Facts:
-    """The facts of one node: a mapping from request to fact, with readers that never take "not known" for "no"."""
+@dataclass(frozen=True)
+class Recording:
+    """Origin of facts that were read from a snapshot: when they were taken (UTC), and the vocabulary of that release.
 
-    def __init__(self, node: str, facts: Iterable[tuple[Request, Fact]] = ()) -> None:
+    A snapshot that names no vocabulary has the first one.
+    """
+
+    taken: str | None = None
+    vocabulary: int = 1
+
+
+class Facts:
+    """The facts of one node: a mapping from request to fact, with readers that never take "not known" for "no".
+
+    `recording` is None where the node is asked now.
+    """
+
+    def __init__(
+        self, node: str, facts: Iterable[tuple[Request, Fact]] = (), *, recording: Recording | None = None
+    ) -> None:
         self.node = node
+        self.recording = recording
         self._facts: dict[Request, Fact] = dict(facts)
         #: Incremented with every addition, so that what was worked out before can be seen to be old.
         self.generation = 0
@@ -174,6 +195,19 @@ class Facts:
     def __contains__(self, request: Request) -> bool:
         return request in self._facts
 
+    @property
+    def vocabulary(self) -> int:
+        """The newest vocabulary whose requests these facts can hold."""
+        return VOCABULARY if self.recording is None else self.recording.vocabulary
+
+    def knows(self, request: Request) -> bool:
+        """Whether the release that took these facts could ask this."""
+        return request.since <= self.vocabulary
+
+    def newest(self, *requests: Request) -> Request:
+        """Return the first request that these facts' vocabulary has: give the newest first, the oldest last."""
+        return next((request for request in requests if self.knows(request)), requests[-1])
+
     def add(self, request: Request, fact: Fact) -> None:
         """Record an answer; the first one stays (a file read twice in a run is judged as first seen)."""
         if request not in self._facts:
@@ -185,9 +219,14 @@ class Facts:
         return self._facts.get(request)
 
     def fact(self, request: Request) -> Fact:
-        """The fact; `Denied` and `Undetermined` if it is no answer. `absent` and `odd` come back as they are."""
+        """The fact; `Denied` and `Undetermined` if it is no answer. `absent` and `odd` come back as they are.
+
+        `NotAsked` if the snapshot is older than the request.
+        """
         fact = self._facts.get(request)
         if fact is None:
+            if not self.knows(request):
+                raise NotAsked(str(request))
             raise Undetermined(f"{request} {UNASKED}")
         if fact.state == "denied":
             raise Denied(str(request))
@@ -206,14 +245,14 @@ class Facts:
             raise Undetermined(f"{request}: {clean(fact.note) or 'cannot be read'}")
         return fact.text
 
-    def exists(self, path: str) -> bool:
+    def exists(self, path: str, *, since: int = 1) -> bool:
         """Whether something lies at the path (a link that leads nowhere is nothing)."""
-        fact = self.fact(stat(path))
+        fact = self.fact(stat(path, since=since))
         return fact.state == "ok"
 
-    def stat(self, path: str) -> Stat | None:
+    def stat(self, path: str, *, since: int = 1) -> Stat | None:
         """What lies at the path; None where nothing does."""
-        fact = self.fact(stat(path))
+        fact = self.fact(stat(path, since=since))
         if fact.state != "ok":
             return None
         line, _, target = fact.data.decode("utf-8", "surrogateescape").partition("\n")
@@ -238,8 +277,8 @@ class Facts:
             )
             raise Undetermined(f"stat {path}: {why}") from error
 
-    def glob(self, pattern: str, *, kind: Kind = "glob") -> list[str]:
+    def glob(self, pattern: str, *, kind: Kind = "glob", since: int = 1) -> list[str]:
         """The paths that match, sorted; empty where none does."""
-        fact = self.fact(Request(kind, (pattern,)))
+        fact = self.fact(Request(kind, (pattern,), since=since))
         found = fact.data.decode("utf-8", "surrogateescape").split("\0")
         return sorted(path for path in found if path)

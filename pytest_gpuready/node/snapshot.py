@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_gpuready.node.clean import clean, one_line
-from pytest_gpuready.node.facts import KINDS, STATES, Fact, Facts, Kind, Request, State
+from pytest_gpuready.node.facts import KINDS, STATES, Fact, Facts, Kind, Recording, Request, State
 from pytest_gpuready.node.redact import redact
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: The version this release writes, and the newest it reads.
 VERSION = 1
+
+#: A time as snapshots and reports write it: UTC, ISO 8601.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 #: Where the shipped ones are.
 SHIPPED = Path(__file__).parents[1] / "snapshots"
@@ -37,9 +40,9 @@ class SnapshotError(ValueError):
 
 
 def dumps(facts: Facts, meta: Mapping[str, Any]) -> str:
-    """The snapshot's text: `meta` (generator, taken) and every fact."""
+    """The snapshot's text: `meta` (generator, taken), the vocabulary that was asked, and every fact."""
     entries = [_entry(request, fact) for request, fact in facts]
-    head = {"gpuready_snapshot": VERSION, **meta, "node": facts.node}
+    head = {"gpuready_snapshot": VERSION, **meta, "vocabulary": facts.vocabulary, "node": facts.node}
     body = ",\n".join(_json(entry) for entry in entries)
     return f'{_json(head)[:-2]},\n "facts": [\n{body}\n]}}\n'
 
@@ -96,7 +99,12 @@ def of(document: Any, name: str) -> tuple[Facts, dict[str, Any]]:
     entries = document.get("facts")
     if not isinstance(entries, list):
         raise SnapshotError(f"{name} is damaged: it holds no list of facts")
-    facts = Facts(clean(str(document.get("node", ""))) or name)
+    vocabulary = document.get("vocabulary", 1)
+    if not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
+        raise SnapshotError(f"{name} is damaged: its vocabulary is {one_line(repr(vocabulary), 40)}")
+    taken = document.get("taken")
+    recording = Recording(taken if isinstance(taken, str) and TIME.fullmatch(taken) else None, vocabulary)
+    facts = Facts(clean(str(document.get("node", ""))) or name, recording=recording)
     for number, entry in enumerate(entries, 1):
         try:
             request, fact = _fact(entry)

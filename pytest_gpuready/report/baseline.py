@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 512 * 1024 * 1024
 
 _BROKEN = ("fail", "unknown")
+_HOLDS = ("pass", "warn", "not-applicable")
 
 
 class BaselineError(ValueError):
@@ -114,7 +115,7 @@ def _changes(node: NodeReport, old: Mapping[str, Any] | None) -> NodeChanges:
         change = Change(finding.check.id, was, finding.status)
         if finding.is_root and was not in _BROKEN:
             broken.append(change)
-        elif was in _BROKEN and finding.status in ("pass", "warn", "not-applicable"):
+        elif was in _BROKEN and finding.status in _HOLDS and not finding.outcome.not_asked:
             mended.append(change)
     verdict = one_line(str(old.get("verdict")), 40)
     return NodeChanges(

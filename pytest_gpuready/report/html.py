@@ -42,7 +42,7 @@ def script() -> str:
 def title(run: Run) -> str:
     """The page's title, plain text."""
     if len(run.nodes) == 1:
-        return f"{words.name(run.nodes[0])} is {words.WORDS[run.verdict]}"
+        return f"{words.name(run.nodes[0])} is {words.WORDS[run.verdict]}{words.unasked(run.nodes[0])}"
     return _headline(run)
 
 
@@ -68,7 +68,7 @@ def render(run: Run) -> str:
 
 def _one(run: Run, node: NodeReport) -> str:
     sign = VERDICT[node.verdict]
-    told = f" ({words.proof(node)})" if node.verdict == "ready" else ""
+    told = f"{words.unasked(node)} ({words.proof(node)})" if node.verdict == "ready" else ""
     label = "" if words.name(node) == words.label(node) else f"{code(node.node)} · "
     made = " · ".join(words.made_of(node))
     head = (
@@ -104,8 +104,9 @@ def _headline(run: Run) -> str:
     if not run.nodes:
         return "No node was looked at"
     if not bad:
-        return f"All {len(run.nodes)} nodes are ready"
-    return f"{bad} of {len(run.nodes)} nodes {'is' if bad == 1 else 'are'} not ready"
+        return f"All {len(run.nodes)} nodes are ready{words.unasked_of(run.nodes)}"
+    verb = "is" if bad == 1 else "are"
+    return f"{bad} of {len(run.nodes)} nodes {verb} not ready{words.unasked_of(run.nodes)}"
 
 
 def _several(run: Run, files: Mapping[str, Sequence[Version]]) -> str:
@@ -206,7 +207,7 @@ def _sections(run: Run, groups: Sequence[list[NodeReport]]) -> str:
         else:
             body = f"<p>{text(words.why(node))} <small>(told in full in the JSON report)</small></p>"
         if node.verdict == "ready":
-            body = markup.folded(f"Ready: {words.proof(node)}", body)
+            body = markup.folded(f"Ready{words.unasked(node)}: {words.proof(node)}", body)
         parts.append(f'<section class="node {VERDICT[node.verdict].tone}">{head}{body}</section>\n')
         size += len(parts[-1])
     return "".join(parts)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.checks.catalogue import Check
     from pytest_gpuready.model import Remedy, Where
     from pytest_gpuready.report.baseline import Baseline, Change, NodeChanges
-    from pytest_gpuready.report.model import Finding, NodeReport, Run
+    from pytest_gpuready.report.model import Finding, NodeReport, Run, Snapshot
 
 SCHEMA = 1
 
@@ -91,6 +91,7 @@ def _node(node: NodeReport, expected: int, baseline: Baseline | None) -> dict[st
         "verdict": node.verdict,
         "reason": None if node.reason is None else one_line(node.reason, 800),
         "duration_s": _seconds(node.duration),
+        "snapshot": _snapshot(node.snapshot),
         "required_routes": {"names": node.required.names, "because": one_line(node.required.because)},
         "checks_expected": expected if node.expected is None else node.expected,
         "checks_run": len(node.findings),
@@ -105,6 +106,10 @@ def _node(node: NodeReport, expected: int, baseline: Baseline | None) -> dict[st
     if baseline is not None:
         found["changes"] = _changes(baseline.nodes[node.node])
     return found
+
+
+def _snapshot(snapshot: Snapshot | None) -> dict[str, object] | None:
+    return None if snapshot is None else {"taken": snapshot.taken, "newer_checks": snapshot.newer_checks}
 
 
 def _changes(changes: NodeChanges) -> dict[str, object]:

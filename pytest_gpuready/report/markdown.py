@@ -57,11 +57,11 @@ def chat(run: Run) -> list[str]:
     groups = sorted(words.alike(run.nodes, fully=True), key=lambda group: group[0].verdict == "ready")
     node = groups[0][0]
     if len(run.nodes) == 1:
-        first = f"**{words.WORDS[node.verdict].upper()}**: {_code(words.name(node))}"
+        first = f"**{words.WORDS[node.verdict].upper()}{words.unasked(node)}**: {_code(words.name(node))}"
     else:
         counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in words.WORDS.items()]
         told = ", ".join(f"{number} {word}" for number, word in counts if number)
-        first = f"**{counted(len(run.nodes), 'node')}**: {told}"
+        first = f"**{counted(len(run.nodes), 'node')}**: {told}{words.unasked_of(run.nodes)}"
     if node.verdict == "ready":
         return [f"{first}  ", f"Proof: {words.proof(node)}  ", f"Made of: {_code(' · '.join(words.made_of(node)))}"]
     roots = words.counting(node)
@@ -208,7 +208,7 @@ def _several(run: Run) -> Iterator[str]:
     for row in fleet.matrix(run.nodes):
         told = ", ".join(f"{_code(root.check.id)}" for root in words.counting(row.nodes[0]))
         if row.verdict == "ready":
-            told = words.proof(row.nodes[0])
+            told = words.proof(row.nodes[0]) + words.unasked_of(row.nodes)
         many = f"{counted(len(row.nodes), 'node')} " if len(row.nodes) > 1 else ""
         why = told or _code(words.why(row.nodes[0]), 800)
         rows.append(f"- **{words.WORDS[row.verdict]}**: {many}{_code(words.labels(row.nodes), 4000)}: {why}\n")

@@ -65,6 +65,17 @@ class RouteReport:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """The snapshot that a node was judged from: when it was taken (UTC), if it says so.
+
+    `newer_checks` counts the checks of required routes that need what its release did not ask yet.
+    """
+
+    taken: str | None = None
+    newer_checks: int = 0
+
+
+@dataclass(frozen=True)
 class NodeReport:
     """One node, judged. `inventory` and times are filled in by whoever ran it."""
 
@@ -79,6 +90,8 @@ class NodeReport:
     inventory: dict[str, object] = field(default_factory=dict)
     #: How many checks it should have been judged by, where its run was another one than that which reports it.
     expected: int | None = None
+    #: None where the node was asked itself.
+    snapshot: Snapshot | None = None
 
     @property
     def node(self) -> str:

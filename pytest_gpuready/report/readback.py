@@ -17,8 +17,9 @@ from pytest_gpuready.judge import clean_outcome
 from pytest_gpuready.model import Edit, Evidence, Outcome, Remedy, Status, Where
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import REACH, Fact, Facts
+from pytest_gpuready.node.snapshot import TIME
 from pytest_gpuready.report.inventory import KEYS
-from pytest_gpuready.report.model import VERDICTS, Finding, NodeReport, RouteReport, Verdict, worst_verdict
+from pytest_gpuready.report.model import VERDICTS, Finding, NodeReport, RouteReport, Snapshot, Verdict, worst_verdict
 from pytest_gpuready.routes import Required
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def node(entry: Any, settings: Settings) -> NodeReport:
         duration=seconds(entry.get("duration_s")),
         inventory=_inventory(entry.get("inventory")),
         expected=_count(entry.get("checks_expected")) or len(findings),
+        snapshot=_snapshot(entry.get("snapshot")),
     )
 
 
@@ -247,6 +249,15 @@ def _inventory(said: Any) -> dict[str, object]:
             if isinstance(gpu, dict)
         ]
     return found
+
+
+def _snapshot(said: Any) -> Snapshot | None:
+    if not isinstance(said, dict):
+        return None
+    taken = said.get("taken")
+    return Snapshot(
+        taken if isinstance(taken, str) and TIME.fullmatch(taken) else None, _count(said.get("newer_checks"))
+    )
 
 
 def _ids(said: Any) -> list[str]:

@@ -28,6 +28,8 @@ from pytest_gpuready.report.words import (
     remedies,
     standing,
     there,
+    unasked,
+    unasked_of,
     untold,
     why,
 )
@@ -114,12 +116,12 @@ def _last(page: Page, run: Run) -> None:
     if len(run.nodes) > 1:
         counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in WORDS.items()]
         parts = ", ".join(f"{number} {word}" for number, word in counts if number)
-        page.prose(f"gpuready: {counted(len(run.nodes), 'node')}: {parts}", style)
+        page.prose(f"gpuready: {counted(len(run.nodes), 'node')}: {parts}{unasked_of(run.nodes)}", style)
         return
     node = run.nodes[0]
     head = f"gpuready: {label(node)} is {WORDS[node.verdict].upper()}"
     if node.verdict == "ready":
-        page.prose(f"{head} ({proof(node)})", style)
+        page.prose(f"{head}{unasked(node)} ({proof(node)})", style)
     else:
         page.prose(f"{head}: {why(node, page.width - columns(head) - 2)}", style)
 
@@ -131,7 +133,7 @@ def _node(page: Page, nodes: list[NodeReport], *, full: bool) -> None:
     """One node, or several alike, shown as the first of them is. `full`: with routes, warnings and the rest."""
     node = nodes[0]
     hostname = one_line(node.hostname or "")
-    head = f"{labels(nodes)}  {WORDS[node.verdict].upper()}"
+    head = f"{labels(nodes)}  {WORDS[node.verdict].upper()}{unasked(node)}"
     if len(nodes) > 1:
         head += f"  ({counted(len(nodes), 'node')}; as seen on {label(node)})"
     elif hostname and hostname not in label(node):
@@ -338,7 +340,7 @@ def _table(page: Page, run: Run) -> None:
             shown = ""
         start = shown + " " * (left - columns(shown) + 2)
         if node.verdict == "ready":
-            page.prose(f"ready ({proof(node)})", style, first=start)
+            page.prose(f"ready{unasked(node)} ({proof(node)})", style, first=start)
         else:
             page.prose(why(node), style, first=f"{start}{WORDS[node.verdict].ljust(middle)}  ")
 

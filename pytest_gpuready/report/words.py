@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.report.text import listed, node_set
+from pytest_gpuready.report.text import counted, listed, node_set
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -95,6 +95,18 @@ def proof(node: NodeReport) -> str:
     return PROOFS["live" if ready and enough(route.proof == "live" for route in ready) else "configured"]
 
 
+def unasked(node: NodeReport) -> str:
+    """Return what stands after `ready` where the node's snapshot is older than checks that count."""
+    newer = node.snapshot.newer_checks if node.snapshot and node.verdict == "ready" else 0
+    return f"; {counted(newer, 'newer check')} not asked" if newer else ""
+
+
+def unasked_of(nodes: Iterable[NodeReport]) -> str:
+    """Return the same for a line that counts nodes."""
+    number = sum(bool(unasked(node)) for node in nodes)
+    return f"; newer checks not asked of {counted(number, 'node')}" if number else ""
+
+
 def standing(route: RouteReport) -> str:
     """How a route stands, and what keeps it."""
     if route.verdict == "ready":
@@ -161,7 +173,8 @@ def alike(nodes: Iterable[NodeReport], *, fully: bool) -> list[list[NodeReport]]
     groups: dict[Hashable, list[NodeReport]] = {}
     for node in nodes:
         roots = counting(node)
-        key: tuple[Hashable, ...] = (node.verdict, why(node), proof(node) if node.verdict == "ready" else None)
+        ready = (proof(node), unasked(node)) if node.verdict == "ready" else None
+        key: tuple[Hashable, ...] = (node.verdict, why(node), ready)
         if fully:
             key = (*key, node.required, node.reason, tuple(root.outcome.remedy for root in roots))
         groups.setdefault(key, []).append(node)

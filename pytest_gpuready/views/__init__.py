@@ -79,9 +79,9 @@ class Views:
         return self.get(view_class(name))
 
     def wants(self) -> Iterator[Request]:
-        """Everything all views ask, given the facts so far."""
+        """Everything all views ask, given the facts so far; of a snapshot what its release could ask."""
         for name in VIEWS:
-            yield from settled(view_class(name).requests(self))
+            yield from filter(self.facts.knows, settled(view_class(name).requests(self)))
 
 
 def settled(requests: Iterable[Request]) -> Iterator[Request]:

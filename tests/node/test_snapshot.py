@@ -21,6 +21,7 @@ from pytest_gpuready.node.facts import (
     REACH,
     STATES,
     SUDO,
+    VOCABULARY,
     Fact,
     Facts,
     Request,
@@ -73,7 +74,13 @@ def test_every_kind_and_state_survives(tmp_path: Path) -> None:
     facts, meta = read(str(tmp_path / "n.json"))
     assert list(facts) == EVERY_KIND
     assert facts.node == "ssh://n1"
-    assert meta == {"gpuready_snapshot": VERSION, "generator": "g", "taken": "t", "node": "ssh://n1"}
+    assert meta == {
+        "gpuready_snapshot": VERSION,
+        "generator": "g",
+        "taken": "t",
+        "vocabulary": VOCABULARY,
+        "node": "ssh://n1",
+    }
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=60))))

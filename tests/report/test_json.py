@@ -41,6 +41,7 @@ NODE = [
     "verdict",
     "reason",
     "duration_s",
+    "snapshot",
     "required_routes",
     "checks_expected",
     "checks_run",
@@ -111,12 +112,13 @@ def test_a_whole_node() -> None:
         "live": False,
         "verdict": "not-ready",
     }
-    assert {key: node[key] for key in NODE[:8]} == {
+    assert {key: node[key] for key in NODE[:9]} == {
         "node": "ssh://root@n1",
         "hostname": "n1",
         "verdict": "not-ready",
         "reason": None,
         "duration_s": 0.4,
+        "snapshot": None,
         "required_routes": {"names": ["ctr-gpus", "cri-handler"], "because": "no evidence of another set-up"},
         "checks_expected": len(CHECKS),
         "checks_run": len(CHECKS),

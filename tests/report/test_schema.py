@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_gpuready.model import Status
 from pytest_gpuready.report.baseline import compare
 from pytest_gpuready.report.json import render
-from pytest_gpuready.report.model import Run, Verdict
+from pytest_gpuready.report.model import Run, Snapshot, Verdict
 from tests.report.sample import (
     CHECKS,
     NO_HANDLER,
@@ -42,14 +42,14 @@ def faults(document: object) -> list[str]:
 
 
 def sample() -> dict[str, Any]:
-    """A report with every kind of node: ready, with roots and remedies, unreachable, live."""
+    """A report with every kind of node: ready in an old snapshot, with roots and remedies, unreachable, live."""
     broken = {
         "containerd.restarted": NOT_RESTARTED,
         "containerd.handler": NO_HANDLER,
         "driver.persistence": PERSISTENCE,
     }
     nodes = (
-        report(),
+        dataclasses.replace(report(), snapshot=Snapshot("2026-11-22T09:00:00Z", 1)),
         report("ssh://root@n1", broken),
         report("ssh://root@n3", {"driver.module-loaded": NO_MODULE}),
         report("ssh://root@n4", {"driver.nvml-answers": NVML_HANGS}, live=("ctr-gpus",)),
