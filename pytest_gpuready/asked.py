@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from pytest_gpuready import inputs
+from pytest_gpuready import addopts, inputs
 from pytest_gpuready.early import options
 from pytest_gpuready.inputs import InputError, hidden
 from pytest_gpuready.model import Settings
@@ -32,7 +32,10 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Asked:
-    """Everything that a run of the suite depends on. `notes` name what an ini file says, and which file."""
+    """Everything that a run of the suite depends on. `notes` name what an ini file says, and which file.
+
+    `hosts_from` is the ini file whose addopts named the nodes, if one did.
+    """
 
     nodes: tuple[NodeSpec, ...]
     settings: Settings
@@ -45,6 +48,7 @@ class Asked:
     markdown: str | None
     baseline: dict[str, Any] | None
     notes: tuple[str, ...]
+    hosts_from: str
 
 
 def read(config: pytest.Config) -> Asked:
@@ -72,7 +76,8 @@ def read(config: pytest.Config) -> Asked:
         json=option.gpuready_json,
         markdown=option.gpuready_md,
         baseline=_baseline(option.gpuready_baseline),
-        notes=tuple(source for name, _ in INI if (source := _asked(config, name)[1]) and not source.startswith("--")),
+        notes=tuple(_notes(config)),
+        hosts_from=addopts.of(config).hosts,
     )
     if asked.json == asked.markdown == "-":
         raise pytest.UsageError("--gpuready-json - and --gpuready-md -: only one report can be standard output")
@@ -200,11 +205,25 @@ def _ini(config: pytest.Config, name: str) -> str:
     return (",".join(str(item) for item in value) if isinstance(value, list) else str(value or "")).strip()
 
 
+def _notes(config: pytest.Config) -> Iterable[str]:
+    """What an ini file changes about this run, and what it was kept from changing."""
+    settled = addopts.of(config)
+    if settled.ignored:
+        yield settled.ignored
+    for name, _ in INI:
+        source = _asked(config, name)[1]
+        if source and not source.startswith("--"):
+            yield source
+
+
 def _asked(config: pytest.Config, name: str) -> tuple[str | None, str]:
     """An option's value, else its ini key's, and where it is from (an option: from `--`)."""
     value = getattr(config.option, name, None)
     if value:
-        return str(value), f"--{name.replace('_', '-')} {value}"
+        source = f"--{name.replace('_', '-')} {value}"
+        if name in addopts.of(config).options:
+            source = f"addopts = {one_line(source)} in {config.inipath}"
+        return str(value), source
     ini = _ini(config, name)
     if not ini:
         return None, ""

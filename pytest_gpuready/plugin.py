@@ -127,11 +127,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
-    """With no path of the user's among the arguments no conftest is loaded at all.
+    """With no path of the user's among the arguments no conftest is loaded at all; an ini file's addopts are settled.
 
     This is also the one moment before pytest captures standard input and output.
     """
     known = early_config.known_args_namespace
+    if known.gpuready:
+        from pytest_gpuready.addopts import settle  # noqa: PLC0415 - loaded only when asked for
+
+        settle(early_config, parser, args)
     if known.gpuready_hosts_file == "-":
         early_config.stash[STDIN] = sys.stdin.read()
     if known.gpuready:

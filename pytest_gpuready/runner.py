@@ -110,6 +110,7 @@ class Runner:
     save: Path | None = None
     command: str = ""
     notes: list[str] = field(default_factory=list)
+    hosts_from: str = ""
     done: Callable[[NodeReport], None] | None = None
     progress: Progress | None = None
     #: Connections that were begun before, by label; what is used is taken out.
@@ -227,6 +228,7 @@ class Runner:
             command=self.command,
             live=self.settings.live,
             notes=tuple(self.notes),
+            hosts_from=self.hosts_from,
         )
 
     def _incomplete(self, node: NodeSpec, reason: str) -> NodeReport:

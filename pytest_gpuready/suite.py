@@ -224,6 +224,7 @@ class SuitePlugin:
             save=self.asked.save,
             command=command(self.config.invocation_params.args),
             notes=list(self.asked.notes),
+            hosts_from=self.asked.hosts_from,
             progress=self._progress(),
             begun=self.config.stash.get(EARLY, {}),
             engine=self.asked.engine,

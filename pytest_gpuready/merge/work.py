@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.checks.catalogue import FAMILIES, LIVE
@@ -98,18 +99,31 @@ def results(places: Sequence[Place], settings: Settings, jobs: int) -> Iterator[
 def _side_by_side(
     batches: Sequence[Sequence[Place]] | deque[Sequence[Place]], settings: Settings, jobs: int
 ) -> Iterator[list[Result | Lost]]:
-    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+    here = Path.cwd()
+    with _started_at_root(here):
+        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (here,))
     try:
         # Ctrl-C is this process's affair: the others never see it.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            futures = deque(pool.submit(look, batch, settings) for batch in batches)
+            with _started_at_root(here):
+                futures = deque(pool.submit(look, batch, settings) for batch in batches)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
         while futures:
             yield futures.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _started_at_root(here: Path) -> Iterator[None]:
+    """Stay in / while Python starts processes: each would first import what lies in its working directory."""
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 def _next(said: Iterator[list[Result | Lost]]) -> list[Result | Lost] | None:
@@ -125,8 +139,9 @@ def _alone(place: Place, settings: Settings) -> list[Result | Lost]:
     return [Lost(place.shown, "could not be judged: the process that did so was killed")] if found is None else found
 
 
-def _begin() -> None:
-    """A process's first act: it takes no more memory than one file may cost."""
+def _begin(here: Path) -> None:
+    """Begin a process: in the working directory of the command, with no more memory than one file may cost."""
+    os.chdir(here)
     with contextlib.suppress(ValueError, OSError):
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)

@@ -244,7 +244,7 @@ def _all(run: Run, idents: Mapping[str, str]) -> str:
 
 def _when(run: Run) -> str:
     shown = run.started.replace("T", " ").replace("Z", " UTC")
-    return f'judged <time datetime="{text(run.started)}">{text(shown)}</time>'
+    return f'judged <time datetime="{text(run.started)}">{text(shown)}</time>{text(words.hosts_from(run))}'
 
 
 def _about(run: Run) -> str:

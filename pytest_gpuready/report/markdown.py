@@ -56,12 +56,13 @@ def chat(run: Run) -> list[str]:
         return ["**UNKNOWN**: no node was looked at", "", ""]
     groups = sorted(words.alike(run.nodes, fully=True), key=lambda group: group[0].verdict == "ready")
     node = groups[0][0]
+    from_file = f"; --hosts is from {_code(run.hosts_from)}" if run.hosts_from else ""
     if len(run.nodes) == 1:
-        first = f"**{words.WORDS[node.verdict].upper()}{words.unasked(node)}**: {_code(words.name(node))}"
+        first = f"**{words.WORDS[node.verdict].upper()}{words.unasked(node)}**: {_code(words.name(node))}{from_file}"
     else:
         counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in words.WORDS.items()]
         told = ", ".join(f"{number} {word}" for number, word in counts if number)
-        first = f"**{counted(len(run.nodes), 'node')}**: {told}{words.unasked_of(run.nodes)}"
+        first = f"**{counted(len(run.nodes), 'node')}**: {told}{words.unasked_of(run.nodes)}{from_file}"
     if node.verdict == "ready":
         return [f"{first}  ", f"Proof: {words.proof(node)}  ", f"Made of: {_code(' · '.join(words.made_of(node)))}"]
     roots = words.counting(node)

@@ -131,6 +131,8 @@ class Run:
     command: str = ""
     live: bool = False
     notes: tuple[str, ...] = ()
+    #: The ini file that named the nodes, where the user did not.
+    hosts_from: str = ""
     #: What changed since an older report, where one was named.
     baseline: Baseline | None = None
 

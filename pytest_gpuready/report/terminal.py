@@ -18,6 +18,7 @@ from pytest_gpuready.report.words import (
     alike,
     alone,
     counting,
+    hosts_from,
     label,
     labels,
     made_of,
@@ -116,14 +117,16 @@ def _last(page: Page, run: Run) -> None:
     if len(run.nodes) > 1:
         counts = [(sum(node.verdict == verdict for node in run.nodes), word) for verdict, word in WORDS.items()]
         parts = ", ".join(f"{number} {word}" for number, word in counts if number)
-        page.prose(f"gpuready: {counted(len(run.nodes), 'node')}: {parts}{unasked_of(run.nodes)}", style)
+        page.prose(
+            f"gpuready: {counted(len(run.nodes), 'node')}: {parts}{unasked_of(run.nodes)}{hosts_from(run)}", style
+        )
         return
     node = run.nodes[0]
     head = f"gpuready: {label(node)} is {WORDS[node.verdict].upper()}"
     if node.verdict == "ready":
-        page.prose(f"{head}{unasked(node)} ({proof(node)})", style)
+        page.prose(f"{head}{unasked(node)} ({proof(node)}){hosts_from(run)}", style)
     else:
-        page.prose(f"{head}: {why(node, page.width - columns(head) - 2)}", style)
+        page.prose(f"{head}: {why(node, page.width - columns(head) - 2)}{hosts_from(run)}", style)
 
 
 # ---------------------------------------------------------------------------------------------------- one node

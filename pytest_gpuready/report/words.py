@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from pytest_gpuready.model import Remedy
-    from pytest_gpuready.report.model import Finding, NodeReport, RouteReport, Verdict
+    from pytest_gpuready.report.model import Finding, NodeReport, RouteReport, Run, Verdict
 
 WORDS: dict[Verdict, str] = {
     "ready": "ready",
@@ -105,6 +105,11 @@ def unasked_of(nodes: Iterable[NodeReport]) -> str:
     """Return the same for a line that counts nodes."""
     number = sum(bool(unasked(node)) for node in nodes)
     return f"; newer checks not asked of {counted(number, 'node')}" if number else ""
+
+
+def hosts_from(run: Run) -> str:
+    """Return what stands after the verdict where an ini file named the nodes."""
+    return f"; --hosts is from {one_line(run.hosts_from)}" if run.hosts_from else ""
 
 
 def standing(route: RouteReport) -> str:
