@@ -50,7 +50,7 @@ ROWS: tuple[Row, ...] = (
     # platform
     Row("script", "uname, id, hostname, date", ("platform",), "kernel, user, boot time, clock, SELinux"),
     Row("script", "search for programs", ("platform",), "where containerd, its clients and NVIDIA's programs lie"),
-    Row("script", "list of processes", ("platform",), "the running containerd and kubelet: command line, start, PATH"),
+    Row("script", "processes", ("platform",), "the running containerd and kubelet: command line, start, PATH"),
     Row(
         "script",
         "systemctl show",

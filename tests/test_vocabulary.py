@@ -155,6 +155,7 @@ def test_an_old_snapshot_is_asked_nothing_newer(monkeypatch: pytest.MonkeyPatch)
 def as_snapshot(node: SimNode, vocabulary: int = 1) -> Facts:
     """The facts of a snapshot of this node, as a release of that vocabulary wrote it."""
     meta = {"generator": "g", "taken": "2026-11-22T09:00:00Z"}
+    node.vocabulary = vocabulary
     document = json.loads(dumps(node.facts(), meta))
     document["vocabulary"] = vocabulary
     document["facts"] = [entry for entry in document["facts"] if entry["arg"] != ["/etc/new"]]

@@ -25,6 +25,7 @@ from pytest_gpuready.model import (
     unknown,
 )
 from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.trust import FOREIGN_NAMESPACE
 from pytest_gpuready.routes import ROUTES, offer
 from pytest_gpuready.views.daemons import why_silent
 from pytest_gpuready.views.platform import Platform as PlatformView
@@ -191,7 +192,9 @@ def version(live: ContainerdLive) -> str:
 
 
 @check("containerd.running", title="containerd runs and answers", needs=["containerd.installed"])
-def running(containerd_live: ContainerdLive, containerd_config: ContainerdConfig, mend: Remedies) -> Answer:
+def running(
+    platform: Platform, containerd_live: ContainerdLive, containerd_config: ContainerdConfig, mend: Remedies
+) -> Answer:
     """The containerd that is judged runs, and answers at its socket.
 
     What: a process, and an answer of its version service at the socket; for ctr and nerdctl of the daemon at the usual
@@ -201,7 +204,21 @@ def running(containerd_live: ContainerdLive, containerd_config: ContainerdConfig
     Fix: start its service, and enable it so that it comes back after a reboot.
     References: containerd.service of the release; systemctl(1).
     """
-    live = containerd_live
+    also = platform.not_followed("containerd")
+    if containerd_live.selected is None and any(
+        process.comm == "containerd" and process.refused == FOREIGN_NAMESPACE for process in platform.refused_processes
+    ):
+        # It may be the node's own, and nothing that it names is followed.
+        return unknown(also, expected=f"a containerd that can be followed answers at {containerd_live.socket}")
+    answer = _running(containerd_live, containerd_config, mend)
+    if not also:
+        return answer
+    if isinstance(answer, Outcome):
+        return answer.but(found=f"{answer.found}; {also}")
+    return {route: outcome.but(found=f"{outcome.found}; {also}") for route, outcome in answer.items()}
+
+
+def _running(live: ContainerdLive, containerd_config: ContainerdConfig, mend: Remedies) -> Answer:
     if live.selected is None:
         if live.for_clients is not None:
             # The kubelet's is another: containerd.selected keeps the CRI routes from being ready.

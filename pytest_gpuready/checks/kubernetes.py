@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.views.kubernetes import Kubernetes
     from pytest_gpuready.views.nvml import Nvml
     from pytest_gpuready.views.nvsmi import Gpu
+    from pytest_gpuready.views.platform import Platform
 
 NO_KUBELET = "no kubelet on this node"
 
@@ -59,7 +60,9 @@ _OTHERS = {"crio": "CRI-O", "cri-dockerd": "cri-dockerd, which is Docker", "dock
 
 
 @check("kubernetes.runtime-endpoint", title="The kubelet uses this containerd", needs=["containerd.selected"])
-def runtime_endpoint(kubernetes: Kubernetes, containerd_live: ContainerdLive, mend: Remedies) -> Outcome:
+def runtime_endpoint(
+    platform: Platform, kubernetes: Kubernetes, containerd_live: ContainerdLive, mend: Remedies
+) -> Outcome:
     """The socket of the kubelet's container runtime is the one of the containerd that is judged.
 
     What: The flag --container-runtime-endpoint or the key containerRuntimeEndpoint, as the kubelet reads them (command
@@ -73,7 +76,8 @@ def runtime_endpoint(kubernetes: Kubernetes, containerd_live: ContainerdLive, me
     cmd/kubeadm/app/constants (kubeadm-flags.env); nvidia-container-toolkit issue 982.
     """
     if not kubernetes.has_kubelet:
-        return not_applicable(NO_KUBELET)
+        also = platform.not_followed("kubelet")
+        return not_applicable(f"{NO_KUBELET}; {also}" if also else NO_KUBELET)
     setting = kubernetes.endpoint_setting
     endpoint, source = (setting.value, setting.source) if setting else (DEFAULT_SOCKET, "the kubelet's default")
     where = setting.where if setting else None

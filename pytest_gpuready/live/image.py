@@ -22,7 +22,9 @@ deps() { LD_TRACE_LOADED_OBJECTS=1 t 5 "$1" </dev/null 2>/dev/null 7<&- 8>&- |
   sed -n 's/^.*=> \(\/[^ ]*\) (0x.*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (0x.*/\1/p'; }
 put() { [ -e "$o$2" ] || { mkdir -p "$o${2%/*}" && cp -L "$1" "$o$2" && chmod 755 "$o$2"; }; }
 B() {
-  for d in "/run/$R" "/tmp/$R"; do ! (umask 077; mkdir "$d") || break; done
+  d=
+  for x in "/run/$R" "/tmp/$R"; do if (umask 077; mkdir "$x"); then d=$x; break; fi; done
+  [ -n "$d" ] || return 1
   o=$d/root
   for l in usr etc/ld.so.conf.d tmp var/tmp proc sys dev run root; do mkdir -p "$o/$l" || return 1; done
   for l in usr/lib usr/lib64 usr/sbin usr/bin lib lib64 bin sbin; do

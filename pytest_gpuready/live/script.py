@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_gpuready.live import cri, ctr, image, probe, shell
 from pytest_gpuready.node.facts import Request, script
+from pytest_gpuready.node.trust import USE
 
 if TYPE_CHECKING:
     from pytest_gpuready.live.plan import Plan
@@ -68,6 +69,8 @@ def guarded(plan: Plan, key: str) -> str:
         assigned,
         f"printf '{FIRST} %s\\n' \"$N\"",
         f"PROBE={shlex.quote(probe.PROBE)}",
+        USE,
+        'tp "$C"; tx "${x:-$C}" "$A"',
         shell.TOOLS,
         cri.prologue(key) if plan.pods else "Y() { left=; }",
         shell.CLEAN,

@@ -32,8 +32,6 @@ STOPPING: Final = 60
 #: $r. c: ctr. Descriptor 8 is the output.
 TOOLS: Final = r"""
 LC_ALL=C; export LC_ALL
-PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-export PATH
 stop=
 u() { { read -r u z </proc/uptime; } 2>/dev/null || u=0; }
 b() { u; began=$u; printf '\n%s b %s\n' "$N" "$1" >&8; }

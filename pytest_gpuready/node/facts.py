@@ -22,12 +22,13 @@ Kind = Literal["file", "stat", "glob", "files", "run", "script", "node"]
 #: `ok`: it was had. `absent`: no such file, no such program. `denied`: no permission. `timeout`: no answer within the
 #: deadline. `cut`: only a part came (too long, connection lost). `odd`: it is there but not of the kind asked for
 #: (a directory, a loop of links, an I/O error); the note says what.
-State = Literal["ok", "absent", "denied", "timeout", "cut", "odd"]
+#: `refused`: a user without rights could decide what it is (see `trust`); the note says why.
+State = Literal["ok", "absent", "denied", "timeout", "cut", "odd", "refused"]
 
 #: The generation of requests that this release asks. 1 is what cd17f98 asked; `since` names a later one.
 VOCABULARY = 2
 
-STATES: frozenset[str] = frozenset({"ok", "absent", "denied", "timeout", "cut", "odd"})
+STATES: frozenset[str] = frozenset({"ok", "absent", "denied", "timeout", "cut", "odd", "refused"})
 KINDS: frozenset[str] = frozenset({"file", "stat", "glob", "files", "run", "script", "node"})
 
 
@@ -230,6 +231,8 @@ class Facts:
             raise Undetermined(f"{request} {UNASKED}")
         if fact.state == "denied":
             raise Denied(str(request))
+        if fact.state == "refused":
+            raise Undetermined(f"{request} was refused: {clean(fact.note)}")
         if fact.state == "timeout":
             raise Undetermined(f"{request}: {fact.note or f'no answer within {request.timeout:g} s'}")
         if fact.state == "cut":

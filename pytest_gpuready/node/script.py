@@ -18,6 +18,7 @@ import shlex
 from itertools import product
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.node import trust
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import STATES, Fact, Request
 
@@ -39,12 +40,16 @@ NOTE_LIMIT = 8192
 #: The note of an answer that was begun and not ended.
 LOST = "the connection ended in the middle of the answer"
 
+#: Where the programs are that judge PATH itself, and what follows the login's own PATH.
+FIRST = "/usr/sbin:/usr/bin:/sbin:/bin"
+FURTHER = ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 # The functions every round needs, sent once. $N is the nonce, file descriptor 4 the script's own output.
 #  b/m/e  frame lines.
 #  em     sets s for a link that leads nowhere: the shell's own words for the failed open tell loop, denied and absent
 #         apart. Only for what is not there: opening a fifo would block.
 #  ms     sets s for a path that is not seen: the nearest folder that is there decides.
-#  F      a file's bytes. fifos and devices are not opened: reading one could block.
+#  F      a file's bytes. Untrusted ones are not opened (`trust`), nor are fifos and devices: reading one could block.
 #  L      what lies at one path. Q: the same for many, by one process; if that fails (a path that is gone by then, a
 #         command line too long, no stat) each is asked for by itself.
 #  K      whether a match is there, and is no `.` or `..`.
@@ -56,17 +61,37 @@ LOST = "the connection ended in the middle of the answer"
 #         no children, and its own watcher holds the pipes for up to a second.) USR1 wakes this very process, $o.
 #  H      the first bytes of a pipe, for as long as a command may run and a little: something that the command left
 #         behind may hold the other end for ever.
+#  Z      refuses answer $1 for the reason in $y. P: whether a program may be run; $x is its path.
 #  R      a command: output to fd 4 cut at a limit; standard error, status and times after it. The status line is one
 #         write (bash flushes at every newline), so that it stays whole among the error messages.
-PREAMBLE = r"""
+PREAMBLE = (
+    rf"""
 unset ENV BASH_ENV CDPATH GREP_OPTIONS
 unalias -a 2>/dev/null
 set +e +f +u +x
-PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+P="$PATH{FURTHER}"
+PATH={FIRST}
+command -v ls >/dev/null 2>&1 || PATH=$P
 LC_ALL=C
-export PATH LC_ALL
-IFS="$(printf ' \t\n.')"; IFS=${IFS%.}
+GPUREADY_TRUST={shlex.quote(trust.SHELL)}
+GPUREADY_REFUSED=
+export PATH LC_ALL GPUREADY_TRUST GPUREADY_REFUSED
+IFS="$(printf ' \t\n.')"; IFS=${{IFS%.}}
+eval "$GPUREADY_TRUST"
+# Only folders whose programs root alone decides about stay on PATH; the others are named to the search for programs.
+IFS=:; set -f; set -- $P; set +f; IFS=" $tT$tJ"
+tV "$@"
+P=
+for f do
+  tw "$f"
+  case $f in
+    /*) if [ -z "$y" ]; then P=$P:$f; else GPUREADY_REFUSED=$GPUREADY_REFUSED:$f; fi ;;
+  esac
+done
+PATH=${{P#:}}
 exec 4>&1
+"""
+    r"""
 b() { printf '\n%s %s b\n' "$N" "$1"; }
 m() { printf '\n%s %s m\n%s' "$N" "$1" "$2"; }
 e() { printf '\n%s %s e %s\n' "$N" "$1" "$2"; }
@@ -90,7 +115,10 @@ ms() {
     case $d in /|.) return ;; esac
   done
 }
+Z() { b "$1"; printf '%s' "$y"; e "$1" refused; }
 F() {
+  ty "$3"
+  if [ -n "$y" ]; then Z "$1"; return; fi
   b "$1"
   if [ -d "$3" ]; then printf 'is a directory'; e "$1" odd
   elif [ -f "$3" ]; then
@@ -136,6 +164,7 @@ G() {
   [ $# -eq 0 ] || printf '%s\0' "$@"
   e "$i" "$g"
   [ "$l" -gt 0 ] || return
+  tV "$@"
   j=0
   for f do F "$i.$j" "$l" "$f"; j=$((j+1)); done
 }
@@ -172,8 +201,11 @@ else
   T() { W "$@"; }
   H() { W $((t+3)) head -c "$1"; }
 fi
+P() { tp "$1"; y=; [ -z "$x" ] || ty "$x"; }
 R() {
   i=$1; l=$2; t=$3; shift 3
+  P "$1"
+  if [ -n "$y" ]; then y="$x: $y"; Z "$i"; return; fi
   b "$i"
   { x=$( { { {
     u; a=$u
@@ -188,6 +220,7 @@ $N-out $u"
   e "$i" rc
 }
 """
+)
 
 
 def preamble(nonce: str) -> str:
@@ -228,11 +261,16 @@ def render(requests: Sequence[Request], nonce: str) -> str:
     lines: list[str] = []
     stats: list[tuple[int, str]] = []
     commands: list[tuple[int, str]] = []
+    files: list[str] = []
+    programs: dict[str, None] = {}
     for index, request in enumerate(requests):
         if not _askable(request):
             lines.append(f"b {index}; e {index} absent")
+        elif request.kind in ("file", "files") and (why := trust.unreadable(request.arg[0])):
+            lines.append(f"y={shlex.quote(why)}; Z {index}")
         elif request.kind == "file":
-            lines.append(f"F {index} {request.limit + 1} {shlex.quote(request.arg[0])}")
+            files.append(shlex.quote(request.arg[0]))
+            lines.append(f"F {index} {request.limit + 1} {files[-1]}")
         elif request.kind == "stat":
             stats.append((index, request.arg[0]))
         elif request.kind in ("glob", "files"):
@@ -240,11 +278,16 @@ def render(requests: Sequence[Request], nonce: str) -> str:
         elif request.kind in ("run", "script"):
             argv = ("sh", "-c", request.body, *request.arg) if request.kind == "script" else request.arg
             words = " ".join(shlex.quote(word) for word in argv)
+            programs[shlex.quote(argv[0])] = None
             seconds = max(1, math.ceil(request.timeout))
             commands.append((request.limit, f"R {index} {request.limit + 1} {seconds} {words}"))
     for chunk in range(0, len(stats), STAT_CHUNK):
         lines.extend(_stat_lines(chunk // STAT_CHUNK, stats[chunk : chunk + STAT_CHUNK]))
-    return "\n".join([*lines, *_lanes(commands), f"printf '\\n%s end\\n' {nonce}", ""])
+    # Looked at together: one process for all.
+    looks = [f"tV {' '.join(files)}"] if files else []
+    if programs:
+        looks.append(f"tq {' '.join(programs)}")
+    return "\n".join([*looks, *lines, *_lanes(commands), f"printf '\\n%s end\\n' {nonce}", ""])
 
 
 def _lanes(commands: Sequence[tuple[int, str]]) -> list[str]:
@@ -287,12 +330,13 @@ def _glob_lines(index: int, request: Request) -> Iterator[str]:
     first = wild[0] if wild else len(segments) - 1
     folder = shlex.quote("/".join(segments[:first]) or ("/" if pattern.startswith("/") else "."))
     limit = request.limit + 1 if request.kind == "files" else 0
+    look = f'ty {folder}; if [ -n "$y" ]; then Z {index}; el' if limit else ""
     # A folder that may not be listed is not an empty one; nor is one that a wildcard stands for.
     between = [
         word for place in wild if place < len(segments) - 1 for word in _pattern("/".join(segments[: place + 1]))
     ]
     yield (
-        f"if [ ! -d {folder} ]; then ms {folder}/x; b {index}; [ $s != absent ] || s=ok; e {index} $s; "
+        f"{look}if [ ! -d {folder} ]; then ms {folder}/x; b {index}; [ $s != absent ] || s=ok; e {index} $s; "
         f"elif [ ! -r {folder} ] || [ ! -x {folder} ]; then b {index}; e {index} denied; "
         f"else X {' '.join(between)}; G {index} {limit} $g {' '.join(_pattern(pattern))}; fi"
     )
@@ -389,6 +433,8 @@ def _fact(request: Request, parts: dict[str, bytes], end: str | None, nonce: str
         return _failed_read(data[: request.limit], parts.get("m", b"").decode("utf-8", "replace"))
     if end == "odd":
         return Fact("odd", note=data.decode("ascii", "replace"))
+    if end == "refused":
+        return Fact("refused", note=one_line(data.decode("utf-8", "replace"), NOTE_LIMIT))
     if end not in STATES:
         return Fact("cut", data[: request.limit], note="the answer makes no sense")
     if request.kind == "file" and len(data) > request.limit:
@@ -429,6 +475,8 @@ def _run_fact(request: Request, data: bytes, meta: bytes, nonce: str) -> Fact:
     # 124: timeout ended it; 143, 137: TERM or KILL did. Without a clock each of them may have been the deadline.
     if rc in (124, 137, 143) and (ended == 0 or ended - began > request.timeout - 0.1):
         return Fact("timeout", data[: request.limit], rc, f"no answer within {request.timeout:g} s{also}")
+    if rc == trust.REFUSED and request.kind == "script" and note.startswith("refused: "):
+        return Fact("refused", b"", rc, note.removeprefix("refused: "))
     if rc == 137:
         return Fact("cut", data[: request.limit], rc, f"it was killed by signal 9 before it ended{also}")
     if ended and float(done[1]) - began > math.ceil(request.timeout) + 2.9:

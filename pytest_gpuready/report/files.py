@@ -125,7 +125,7 @@ def _read_as(fact: Fact) -> tuple[str | None, str] | None:
     """The text of a configuration file and what is to be said of it; None: it is none."""
     if fact.state in ("ok", "cut") and b"\0" not in fact.data and not fact.data.startswith((b"#!", b"\x7fELF")):
         return fact.text, "only a part was read" if fact.state == "cut" else ""
-    if fact.state in ("denied", "timeout", "odd"):
+    if fact.state in ("denied", "timeout", "odd", "refused"):
         why = {"denied": "permission denied"}.get(fact.state, fact.state)
         return None, one_line(fact.note, 200) or why
     return None

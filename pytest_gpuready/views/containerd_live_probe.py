@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd_api.ask import CLIENT, ONLY_WITH_UUID, SNIPPET, ask_command
 from pytest_gpuready.node.facts import SHORT, run, script
+from pytest_gpuready.node.trust import USE
 
 if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Request
@@ -21,7 +22,7 @@ def api(socket: str) -> Request:
     """Version, Server and CRI Status of the daemon behind a socket, by curl, python3 or crictl."""
     # The client travels in the script's text, not among its arguments: those are the fact's key.
     _, _, _, _, _, *arguments = ask_command(socket)
-    body = f'{ONLY_WITH_UUID}set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
+    body = f'{USE}tx "$1"\n{ONLY_WITH_UUID}set -- {shlex.quote(CLIENT)} "$@"\n{SNIPPET}'
     return script("containerd API", body, *arguments, timeout=6, limit=4 * 1024 * 1024)
 
 

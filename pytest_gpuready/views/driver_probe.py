@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.model import Undetermined
 from pytest_gpuready.node.facts import SHORT, script
+from pytest_gpuready.node.trust import USE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,9 +86,13 @@ PLACES: tuple[tuple[str, str], ...] = (
 #: The two libraries without which nothing runs: NVML and CUDA.
 NAMES: tuple[str, ...] = ("libnvidia-ml.so.1", "libcuda.so.1")
 
-_LIBRARIES = r"""
+_LIBRARIES = (
+    f"""{USE}"""
+    r"""
 look() {
-  echo "lib $1 $2"
+  ty "$2"
+  [ -z "$y" ] || { printf 'refused %s: %s\n' "$2" "$y"; return 0; }
+  printf 'lib %s %s\n' "$1" "$2"
   if [ -d "$2" ]; then echo "folder"
   elif [ -e "$2" ]; then
     echo "real $(readlink -f -- "$2" 2>/dev/null)"
@@ -112,6 +118,7 @@ for e in $1; do
   done
 done
 """
+)
 
 #: libnvidia-ml and libcuda: in the loader's cache and in every place of `PLACES`.
 LIBRARIES: Request = script(
@@ -250,8 +257,15 @@ def pci_devices(text: str) -> list[PciDevice] | None:
 
 
 def libraries(text: str) -> tuple[bool, list[Library]]:
-    """What `LIBRARIES` prints: whether the node has a loader cache that can be listed, and each library in order."""
+    """Parse `LIBRARIES`: whether the node has a loader cache that can be listed, and each library in order.
+
+    Raises:
+        Undetermined: an untrusted library is among them; which one a program gets is not known then.
+    """
     lines = text.splitlines()
+    refused = next((line for line in lines if line.startswith("refused ")), None)
+    if refused is not None:
+        raise Undetermined(f"a library was refused: {refused.removeprefix('refused ')}")
     return "cache" in lines, [library for library in map(_library, _records(lines)) if library is not None]
 
 

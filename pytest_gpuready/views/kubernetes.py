@@ -17,6 +17,7 @@ from pytest_gpuready.model import Denied, NotApplicable, Undetermined, Where
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import file, files, glob, script, stat
 from pytest_gpuready.node.kubeapi import RUNTIME_CLASSES, node_request
+from pytest_gpuready.node.trust import USE
 from pytest_gpuready.views import View
 from pytest_gpuready.views.cluster import Cluster, handlers
 from pytest_gpuready.views.daemons import plain_socket
@@ -51,11 +52,13 @@ _K3S = ("k3s", "k3s-server", "k3s-agent")
 #: Services of Kubernetes distributions; where one is installed there is meant to be a kubelet.
 _SERVICES = ("k3s.service", "k3s-agent.service", "rke2-server.service", "rke2-agent.service", "k0sworker.service")
 
-# Another user's program may call itself kubelet: only one that nobody but root can change is run.
-_VERSION = r"""
-s=$(stat -L -c '%u %A' -- "$1") || exit 3
-case $s in "0 "?????-??-?*) exec "$1" --version ;; *) exit 3 ;; esac
+_VERSION = (
+    f"""{USE}"""
+    r"""
+tx "$1"
+exec "$1" --version
 """
+)
 
 
 def checkpoint(root: str) -> Request:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_gpuready.model import NotApplicable, Undetermined
 from pytest_gpuready.node.facts import run, script
+from pytest_gpuready.node.trust import USE
 from pytest_gpuready.views import View, nvml_child
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.nvsmi import Garbled, Gpu, Log, MigDevice, bus_id, parse
@@ -35,7 +36,10 @@ DEADLINE = 10
 
 # Its output is held in a variable, so that a hung nvidia-smi holds none of our pipes. Serial numbers, processes and the
 # long lists of clocks stay on the node. "-L" names the MIG devices, which the XML does not.
-_SMI = r"""
+_SMI = (
+    f"""{USE}"""
+    r"""
+tx "$1" ${2:+"$2"}
 [ -z "$2" ] || { LD_LIBRARY_PATH=$2${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; export LD_LIBRARY_PATH; }
 o=$("$1" -q -x 2>&1); r=$?
 printf '%s\n' "$o" | sed -e '/<supported_clocks>[[:space:]]*$/,/<\/supported_clocks>/d' \
@@ -45,6 +49,7 @@ printf '%s\n' "$o" | sed -e '/<supported_clocks>[[:space:]]*$/,/<\/supported_clo
 case $o in *"<mig_device>"*) "$1" -L 2>&1 ;; esac
 exit $r
 """
+)
 _NAME = "nvidia-smi -q -x"
 _CHILD = Path(nvml_child.__file__)
 _BY_PYTHON = "NVML by python3"
@@ -59,7 +64,7 @@ def smi_request(program: str, folder: str) -> Request:
 
 def library_request(library: str) -> Request:
     """NVML by python3 and ctypes, for a node without nvidia-smi."""
-    body = f'exec python3 -I -S -c {shlex.quote(_CHILD.read_text("utf-8"))} "$1"'
+    body = f'{USE}tx "$1"\nexec python3 -I -S -c {shlex.quote(_CHILD.read_text("utf-8"))} "$1"'
     return script(_BY_PYTHON, body, library, timeout=DEADLINE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import shlex
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SUDO, stat
 from pytest_gpuready.views import View
 from pytest_gpuready.views.platform_probe import (
     FURTHER_PLACES,
     IDENTITY,
+    OLD_PROCESS_LIST,
     OS_RELEASE,
     PLACES,
     PROCESS_LIST,
@@ -22,6 +25,7 @@ from pytest_gpuready.views.platform_probe import (
     UNIT_STATES,
     UNITS,
 )
+from pytest_gpuready.views.processes import Process, number, read_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FURTHER_PLACES",
     "IDENTITY",
+    "OLD_PROCESS_LIST",
     "OS_RELEASE",
     "PLACES",
     "PROCESS_LIST",
@@ -48,52 +53,13 @@ __all__ = [
 OSTREE = stat("/run/ostree-booted")
 
 
-def number(word: str | None) -> int | None:
-    """A count as the kernel or systemd prints it; None for anything else."""
-    return int(word) if word is not None and re.fullmatch(r"[0-9]{1,18}", word) else None
-
-
-@dataclass(frozen=True)
-class Process:
-    """A running program. `exe` is None where the node would not say; `started` is in seconds since 1970.
-
-    `path` is its PATH, `args` its command line, `mntns` its mount namespace; `deleted`: its file was replaced or
-    removed. `uid` is its user's number, None where that is not known. `toolkit_config` and `config_home` are its
-    NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME, which NVIDIA's runtime inherits from containerd.
-    """
-
-    pid: int
-    comm: str
-    exe: str | None
-    args: tuple[str, ...]
-    started: float | None
-    path: str | None
-    mntns: str | None = None
-    pidns: str | None = None
-    deleted: bool = False
-    environ_denied: bool = False
-    uid: int | None = None
-    toolkit_config: str | None = None
-    config_home: str | None = None
-
-    def option(self, *names: str) -> str | None:
-        """The value of a command-line option, as `--name value` or `--name=value`; the last one counts."""
-        value = None
-        for place, arg in enumerate(self.args):
-            for name in names:
-                if arg == name and place + 1 < len(self.args):
-                    value = self.args[place + 1]
-                elif arg.startswith(f"{name}="):
-                    value = arg[len(name) + 1 :]
-        return value
-
-
 @dataclass(frozen=True)
 class Program:
-    """A program's file, as found in PATH or a known place."""
+    """A program's file, as found in PATH or a known place; `refused`: why it may not be run (`trust`)."""
 
     path: str
     executable: bool
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,11 +99,10 @@ class Platform(View):
     @classmethod
     def requests(cls, views: Views) -> Iterator[Request]:
         """All in the first round; it depends on nothing."""
-        del views
         yield IDENTITY
         yield from OS_RELEASE
         yield PROGRAM_SEARCH
-        yield PROCESS_LIST
+        yield views.facts.newest(PROCESS_LIST, OLD_PROCESS_LIST)
         yield UNIT_STATES
         yield OSTREE
 
@@ -264,17 +229,31 @@ class Platform(View):
         found: dict[str, list[Program]] = {}
         seen: set[str] = set()
         for line in (text or "").splitlines():
-            mark, _, path = line.partition(" ")
+            mark, _, rest = line.partition(" ")
+            path, _, why = rest.partition("\t")
             if path and path not in seen:
                 seen.add(path)
-                found.setdefault(path.rpartition("/")[2], []).append(Program(path, mark == "x"))
+                program = Program(path, mark == "x", (why or "untrusted") if mark == "?" else None)
+                found.setdefault(path.rpartition("/")[2], []).append(program)
         return found
 
     def program(self, name: str, *, folders: tuple[str, ...] | None = None) -> str | None:
-        """The path of an executable as typing its name finds it (in `folders`, else PATH); None if it is not there."""
+        """Return the executable that typing its name finds (in `folders`, else PATH); None if it is not there.
+
+        Raises:
+            Undetermined: the only one that is found was refused.
+        """
         places = self.path if folders is None else folders
-        found = {program.path for program in self.programs.get(name, ()) if program.executable}
-        return next((path for path in (f"{folder.rstrip('/')}/{name}" for folder in places) if path in found), None)
+        every = self.programs.get(name, ())
+        found = {program.path for program in every if program.executable}
+        path = next((path for path in (f"{folder.rstrip('/')}/{name}" for folder in places) if path in found), None)
+        if path is None:
+            for program in every:
+                folder = program.path.rpartition("/")[0] or "/"
+                # A refused folder is no longer on PATH; the further places never were.
+                if program.refused and (folder in places or (folders is None and folder not in FURTHER_PLACES)):
+                    raise Undetermined(f"{one_line(program.path)} was refused: {one_line(program.refused)}")
+        return path
 
     def anywhere(self, name: str) -> str | None:
         """The path of an executable wherever it lies."""
@@ -293,48 +272,50 @@ class Platform(View):
 
     @functools.cached_property
     def processes(self) -> list[Process]:
-        """The daemons that matter here, those of our own process namespace, in the order in which /proc lists them."""
+        """The trusted daemons that matter here, those of our own process namespace, in the order of /proc."""
+        return [process for process in self._every_process if process.refused is None]
+
+    @functools.cached_property
+    def refused_processes(self) -> list[Process]:
+        """The processes with a daemon's name that may not be followed, and why; twenty at most."""
+        return [process for process in self._every_process if process.refused is not None]
+
+    def not_followed(self, name: str) -> str:
+        """Say in a clause which processes of a daemon's name are not followed, and why; "" where there are none."""
+        try:
+            found = [process for process in self.refused_processes if process.comm == name]
+        except (Undetermined, Denied):
+            return ""
+        if not found:
+            return ""
+        reasons = " or ".join(dict.fromkeys(str(process.refused) for process in found[:3]))
+        pids = ", ".join(str(process.pid) for process in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        return f"not followed: pid {pids}{more}, called {name}, which {reasons}"
+
+    @functools.cached_property
+    def _every_process(self) -> list[Process]:
         if "hidden" in self._identity:
             raise Denied("/proc (other users' processes)")
-        text = self.facts.text(PROCESS_LIST)
-        if text is None:
+        request = self.facts.newest(PROCESS_LIST, OLD_PROCESS_LIST)
+        fact = self.facts.fact(request)
+        if fact.state == "absent":
             raise Undetermined("the list of processes cannot be had")
-        own = self._identity.get("pidns", "")
-        blocks = re.split(r"^pid ", text, flags=re.MULTILINE)[1:]
-        every = [self._process(block) for block in blocks if "gone" not in block.splitlines()]
-        # A container may run a containerd of its own (kind, a CI job): it is not this node's.
-        return [process for process in every if not process.pidns or not own or process.pidns == own]
-
-    def _process(self, block: str) -> Process:
-        first, *lines = block.splitlines() or [""]
-        fields = dict(line.split(" ", 1) for line in lines if " " in line and not line.startswith("arg "))
-        args = tuple(line[4:] for line in lines if line.startswith("arg "))
-        exe = fields.get("exe")
-        deleted = bool(exe) and str(exe).endswith(" (deleted)")
-        return Process(
-            pid=number(first) or 0,
-            comm=fields.get("comm", ""),
-            exe=str(exe).removesuffix(" (deleted)") if exe else None,
-            args=args,
-            started=self._started(fields.get("stat", "")),
-            path=fields.get("path"),
-            mntns=fields.get("mntns"),
-            pidns=fields.get("pidns"),
-            deleted=deleted,
-            environ_denied="environ?" in lines,
-            uid=number(fields.get("uid")),
-            toolkit_config=fields.get("toolkit"),
-            config_home=fields.get("xdg"),
+        main_pids: set[int] = set()
+        with contextlib.suppress(Undetermined, Denied):
+            main_pids = {unit.main_pid for unit in self.units.values()}
+        every = read_processes(
+            fact.data,
+            main_pids,
+            self.boot_time,
+            number(self._identity.get("clk", "100")),
+            tells_trust=request == PROCESS_LIST,
         )
-
-    def _started(self, line: str) -> float | None:
-        """Field 22 of /proc/PID/stat (after the last parenthesis), in ticks since boot."""
-        words = line.rpartition(")")[2].split()
-        started = number(words[19]) if len(words) > 19 else None
-        ticks = number(self._identity.get("clk", "100"))
-        if started is None or self.boot_time is None or not ticks:
-            return None
-        return self.boot_time + started / ticks
+        if request == PROCESS_LIST:
+            return every
+        # A container may run a containerd of its own (kind, a CI job): it is not this node's.
+        own = self._identity.get("pidns", "")
+        return [process for process in every if not process.pidns or not own or process.pidns == own]
 
     @functools.cached_property
     def units(self) -> dict[str, Unit]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pytest_gpuready.node.facts import SHORT, Request, file, script
+from pytest_gpuready.node.trust import USE
 
 # With hidepid other users' processes are not seen (2), or seen and not readable (1): /proc/1/comm tells.
 # One process for all of it. `clk` is the unit of /proc/PID/stat's start time, `btime` the boot in seconds since 1970.
 _IDENTITY = r"""
 echo "kernel $(uname -srm)"
 echo "user $(id -u) $(id -un 2>/dev/null)"
-read -r h </proc/sys/kernel/hostname && echo "hostname $h"
-echo "path $PATH"
+read -r h </proc/sys/kernel/hostname && printf 'hostname %s\n' "$h"
+printf 'path %s\n' "$PATH"
 echo "now $(date +%s)"
 echo "clk $(getconf CLK_TCK 2>/dev/null || echo 100)"
 while read -r k v r; do [ "$k" != btime ] || echo "btime $v"; done </proc/stat
@@ -80,20 +81,52 @@ FURTHER_PLACES: tuple[str, ...] = (
     "/snap/microk8s/current/bin",
     "/opt/bin",
 )
-_PROGRAMS = r"""
-IFS=:
-for d in $PATH $2; do
-  case $d in /bin|/sbin) [ ! -L "$d" ] || continue ;; /*) ;; *) continue ;; esac
-  IFS=' '
-  for n in $1; do
-    if [ -f "$d/$n" ]; then if [ -x "$d/$n" ]; then echo "x $d/$n"; else echo "- $d/$n"; fi; fi
-  done
-  IFS=:
+# A mark and a path a line: x executable, - not executable, ? refused (a tab and the reason follow).
+_PROGRAMS = (
+    f"""{USE}"""
+    r"""
+tf "$1" "$PATH:$2:$GPUREADY_REFUSED"
+IFS=$tJ
+set -f
+for f in $tF; do
+  tw "$f"
+  if [ -n "$y" ]; then printf '? %s\t%s\n' "$f" "$y"
+  elif [ -x "$f" ]; then printf 'x %s\n' "$f"
+  else printf -- '- %s\n' "$f"
+  fi
 done
 """
+)
 
-# Only what matters here is printed, one record per process; readlink and tr run for those few alone.
+# One record per process that matters here. Of a process whose user is neither root nor the login, only its number, name
+# and users are printed; of one in another container, its namespaces too (`trust` says why). All of that is written by
+# the kernel. What a process names itself (paths, arguments, environment) stands on a line of its own, with a byte 1 for
+# each line break, so that it cannot add a line.
+# The name in /proc/PID/status is escaped by the kernel (fs/proc/array.c: proc_task_name); of /proc/PID/comm only the
+# first line is read, of /proc/PID/stat what follows the name.
 _PROCESSES = r"""
+nl='
+'
+lines() { tr '\0\n' '\n\001' | sed -n "$1"; }
+shown() {
+  strangers=$((strangers+1))
+  [ $strangers -le 20 ] && printf 'pid %s\ncomm %s\nuid %s\n' "${d#/proc/}" "$c" "$u"
+}
+# spaces $D: the numbers of a process's namespaces, and the mode of its program's file.
+spaces() {
+  p= m= x=
+  set -- $(stat -L -c '%i %a %n' "$1/ns/pid" "$1/ns/mnt" "$1/exe" 2>/dev/null)
+  while [ $# -gt 2 ]; do
+    case $3 in */pid) p=$1 ;; */mnt) m=$1 ;; */exe) x=$2 ;; esac
+    shift 3
+  done
+}
+me=
+{ while read -r k r l; do [ "$k" != Uid: ] || me=${l%%[!0-9]*}; done </proc/self/status; } 2>/dev/null
+spaces /proc/1; init=$m
+spaces /proc/self; pid=$p mnt=$m
+echo "login ${me:--} ${pid:--} ${mnt:--} ${init:--}"
+strangers=0
 for d in /proc/[0-9]*; do
   { read -r c <"$d/comm"; } 2>/dev/null || continue
   case $c in
@@ -101,22 +134,43 @@ for d in /proc/[0-9]*; do
   nv-fabricmanage|nvidia-persiste|nv-hostengine) ;;
   *) continue ;;
   esac
-  echo "pid ${d#/proc/}"
-  echo "comm $c"
-  { while read -r k v l; do [ "$k" != Uid: ] || echo "uid $v"; done <"$d/status"; } 2>/dev/null
-  l=$(readlink "$d/exe" 2>/dev/null) && echo "exe $l" || echo "exe?"
-  l=$(readlink "$d/ns/pid" 2>/dev/null) && echo "pidns $l"
-  l=$(readlink "$d/ns/mnt" 2>/dev/null) && echo "mntns $l"
-  { read -r l <"$d/stat"; } 2>/dev/null && echo "stat $l"
-  tr '\0' '\n' 2>/dev/null <"$d/cmdline" | sed 's/^/arg /'
+  u=
+  { while read -r k l; do [ "$k" != Uid: ] || u=$l; done <"$d/status"; } 2>/dev/null
+  set -- $u
+  u=$*
+  other=
+  for k do case $k in 0|"$me") ;; *) other=1 ;; esac; done
+  [ $# -gt 0 ] || continue
+  if [ -n "$other" ]; then shown; continue; fi
+  spaces "$d"
+  service=1
+  if [ -n "$m" ] && [ "$m" != "$mnt" ] && [ "$m" != "$init" ]; then
+    service=
+    { while read -r l; do case $l in *.service) service=1 ;; esac; done <"$d/cgroup"; } 2>/dev/null
+  fi
+  if [ -z "$service" ] || [ "${p:-$pid}" != "$pid" ]; then
+    ! shown || echo "ns ${p:--} ${m:--}"
+    continue
+  fi
+  printf 'pid %s\ncomm %s\nuid %s\nns %s %s\n' "${d#/proc/}" "$c" "$u" "${p:--}" "${m:--}"
+  case $x in [4-7]???) echo "set-user-ID" ;; esac
+  if l=$(readlink "$d/exe" 2>/dev/null && echo .); then
+    l=${l%??}
+    case $l in *"$nl"*) l=$(printf %s "$l" | tr '\n' '\001') ;; esac
+    printf 'exe %s\n' "$l"
+  else echo "exe?"
+  fi
+  { read -r l <"$d/stat"; } 2>/dev/null && printf 'stat %s\n' "${l##*)}"
+  { lines 's/^/arg /p' <"$d/cmdline"; } 2>/dev/null
   [ -r "$d/environ" ] || echo "environ?"
-  { tr '\0' '\n' <"$d/environ" | sed -n 's/^PATH=/path /p
+  { lines 's/^PATH=/path /p
     s/^NVIDIA_CTK_CONFIG_FILE_PATH=/toolkit /p
-    s/^XDG_CONFIG_HOME=/xdg /p'; } 2>/dev/null
+    s/^XDG_CONFIG_HOME=/xdg /p' <"$d/environ"; } 2>/dev/null
   # One that ended while it was looked at is not there: what could not be read of it was not refused.
   l=; { read -r l <"$d/stat"; } 2>/dev/null
   case ${l##*)} in ''|' Z '*|' X '*) echo gone ;; esac
 done
+echo "strangers $strangers"
 """
 
 #: The services that carry a containerd, a kubelet or a part of the driver.
@@ -145,7 +199,9 @@ IDENTITY: Request = script("uname, id, hostname, date", _IDENTITY, limit=SHORT)
 PROGRAM_SEARCH: Request = script(
     "search for programs", _PROGRAMS, " ".join(PROGRAMS), ":".join([*PLACES, *FURTHER_PLACES]), limit=SHORT
 )
-PROCESS_LIST: Request = script("list of processes", _PROCESSES, timeout=10)
+PROCESS_LIST: Request = script("processes", _PROCESSES, timeout=10, since=2)
+#: Snapshots of the first vocabulary have this list; its records say nothing of trust. No node is asked for it.
+OLD_PROCESS_LIST: Request = script("list of processes", "", timeout=10)
 # Two keys stand in the text: the arguments are the fact's key, and older snapshots have all but those.
 UNIT_STATES: Request = script(
     "systemctl show",

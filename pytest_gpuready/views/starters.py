@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.facts import SHORT, script
+from pytest_gpuready.node.trust import USE
 
 if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Request
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 SHIM = "containerd-shim-runc-v2"
 
 # containerd looks on its PATH, then beside its own program (ctd v1.7.34:runtime/v2/manager.go resolveRuntimePath).
-_BODY = r"""
+_BODY = (
+    f"""{USE}"""
+    r"""
 find() {
   IFS=:
   for d in $2; do
@@ -24,16 +27,18 @@ find() {
 }
 t=
 if timeout 1 true 2>/dev/null; then t='timeout 4'; fi
-echo "shim $(find "$3" "$1:$2")"
+printf 'shim %s\n' "$(find "$3" "$1:$2")"
 r=$(find runc "$1")
-echo "runc $r"
+printf 'runc %s\n' "$r"
 if [ -n "$r" ]; then
+  tx "$r"
   o=$($t "$r" --version 2>&1 </dev/null)
   c=$?
   printf '%s\n' "$o" | sed 's/^/> /'
   echo "rc $c"
 fi
 """
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.model import Where
 from pytest_gpuready.node.facts import SHORT, file, glob, script
+from pytest_gpuready.node.trust import USE
 from pytest_gpuready.views.platform_probe import FURTHER_PLACES
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ MODES: tuple[str, ...] = ("auto", "legacy", "cdi", "csv", "jit-cdi")
 
 # With `debug` set, the runtime writes to that log even for --version: looking changes nothing, so from 1.18 on it is
 # given its configuration without that line (NVIDIA_CTK_CONFIG_FILE_PATH), and before it is not run (`logs`).
-_VERSIONS = r"""
+_VERSIONS = (
+    f"""{USE}"""
+    r"""
 section='/^[[:space:]]*\[nvidia-container-runtime\]/,/^[[:space:]]*\[/'
 logs() {
   sed -n "$section"'{/^[[:space:]]*debug[[:space:]]*=/p;}' "$1" 2>/dev/null | grep -v '"/dev/null"' | grep -q .
@@ -56,44 +59,55 @@ logs() {
 # One that does not end, such as a runtime that starts itself, must not keep the others from answering.
 t=
 if timeout 1 true 2>/dev/null; then t='timeout 4'; fi
-seen=:
+w=
+tf "$1" "$PATH:$2"
+set -f
+# nvidia-container-runtime starts the runc that it finds on PATH.
+g=$PATH
 IFS=:
-for d in $PATH $2; do
-  case $d in /bin|/sbin) [ ! -L "$d" ] || continue ;; /*) ;; *) continue ;; esac
+for d in $2; do ty "$d"; [ -n "$y" ] || g=$g:$d; done
+IFS=$tJ
+for p in $tF; do
   IFS=' '
-  for n in $1; do
-    p=$d/$n
-    [ -f "$p" ] && [ -x "$p" ] || continue
-    case $seen in *":$p:"*) continue ;; esac
-    seen=$seen$p:
-    echo "prog $p"
-    case $n in
-    nvidia-container-runtime)
-      c=/etc/nvidia-container-runtime/config.toml
-      case $d in /usr/local/nvidia/toolkit) c=$d/.config/nvidia-container-runtime/config.toml ;; esac
-      if logs "$c"; then
-        m=$("$d/nvidia-ctk" --version 2>/dev/null </dev/null | sed -n 's/.*version 1\.\([0-9]*\).*/\1/p')
-        case $d in /usr/local/nvidia/toolkit) m=0 ;; esac
-        if [ "${m:-0}" -lt 18 ]; then echo "logs $c"; continue; fi
-        o=$(sed "$section"'{/^[[:space:]]*debug[[:space:]]*=/d;}' "$c" |
-          PATH=$PATH:$2 NVIDIA_CTK_CONFIG_FILE_PATH=/dev/stdin $t "$p" --version 2>&1)
-        r=$?
-      else
-        o=$(PATH=$PATH:$2 $t "$p" --version 2>&1 </dev/null)
-        r=$?
-      fi
-      ;;
-    *)
-      o=$($t "$p" --version 2>&1 </dev/null)
+  tw "$p"
+  [ -x "$p" ] && [ -z "$y" ] || continue
+  d=${p%/*} n=${p##*/}
+  printf 'prog %s\n' "$p"
+  case $n in
+  nvidia-container-runtime)
+    c=/etc/nvidia-container-runtime/config.toml
+    case $d in /usr/local/nvidia/toolkit) c=$d/.config/nvidia-container-runtime/config.toml ;; esac
+    ty "$c"
+    if [ -n "$y" ] || logs "$c"; then
+      m=0
+      case $d in
+        /usr/local/nvidia/toolkit) ;;
+        *)
+          w=$y
+          tw "$d/nvidia-ctk"
+          [ -n "$y$w" ] ||
+            m=$("$d/nvidia-ctk" --version 2>/dev/null </dev/null | sed -n 's/.*version 1\.\([0-9]*\).*/\1/p')
+          ;;
+      esac
+      if [ "${m:-0}" -lt 18 ]; then printf 'logs %s\n' "$c"; continue; fi
+      o=$(sed "$section"'{/^[[:space:]]*debug[[:space:]]*=/d;}' "$c" |
+        PATH=$g NVIDIA_CTK_CONFIG_FILE_PATH=/dev/stdin $t "$p" --version 2>&1)
       r=$?
-      ;;
-    esac
-    printf '%s\n' "$o" | head -n 40 | sed 's/^/> /'
-    echo "rc $r"
-  done
-  IFS=:
+    else
+      o=$(PATH=$g $t "$p" --version 2>&1 </dev/null)
+      r=$?
+    fi
+    ;;
+  *)
+    o=$($t "$p" --version 2>&1 </dev/null)
+    r=$?
+    ;;
+  esac
+  printf '%s\n' "$o" | head -n 40 | sed 's/^/> /'
+  echo "rc $r"
 done
 """
+)
 
 _PACKAGES = r"""
 n="$1"
@@ -154,6 +168,9 @@ _INSTALLER = r"""
 for d in /proc/[0-9]*; do
   { read -r c <"$d/comm"; } 2>/dev/null || continue
   case $c in nvidia-ctk-inst*|nvidia-toolkit) ;; *) continue ;; esac
+  u=
+  { while read -r k l; do [ "$k" != Uid: ] || u=$l; done <"$d/status"; } 2>/dev/null
+  case $u in *[!0[:space:]]*|'') continue ;; esac
   echo "pid ${d#/proc/}"
   if [ -r "$d/environ" ]; then tr '\0' '\n' 2>/dev/null <"$d/environ" | grep -E '^(ENABLE_NRI_PLUGIN|NRI_SOCKET)='; fi
 done

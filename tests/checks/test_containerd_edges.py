@@ -84,7 +84,10 @@ def test_without_a_unit_nothing_is_said_of_one() -> None:
 def test_a_users_own_daemon_beside_a_stopped_one_is_named_for_what_it_is() -> None:
     node = stopped(healthy(SimNode()))
     node.process(Proc(5, "containerd", ["containerd"], "/tmp/mine", uid=1000))
-    assert outcome(node, "running").found.startswith("no containerd runs (pid 5 is Docker's own or a user's): ")
+    assert outcome(node, "running").found == (
+        "no containerd runs: containerd.service is inactive; "
+        "not followed: pid 5, called containerd, which runs as uid 1000"
+    )
 
 
 @pytest.mark.parametrize(
@@ -331,13 +334,25 @@ def test_faults_of_the_device_nodes_come_before_what_the_daemon_sees() -> None:
 
 
 def test_a_daemon_with_a_dev_of_its_own_that_no_service_started_is_a_persons_to_mend() -> None:
+    """Facts of the first vocabulary; a node that is asked now has such a daemon refused."""
     node = with_a_dev_of_its_own()
     node.units.clear()
+    node.vocabulary = 1
     found = node.judge().findings["driver.device-nodes"].outcome.remedy
     assert found is not None
     assert (found.summary, found.commands) == (
         "Let containerd have the node's /dev. What starts it gives it a mount namespace of its own; then restart it.",
         (),
+    )
+
+
+def test_a_daemon_of_root_that_is_not_followed_leaves_it_unknown_whether_one_runs() -> None:
+    node = with_a_dev_of_its_own()
+    node.units.clear()
+    found = node.judge().findings["containerd.running"]
+    assert (found.status, found.outcome.found) == (
+        "unknown",
+        "not followed: pid 900, called containerd, which runs in a mount namespace that is not a service's",
     )
 
 

@@ -72,6 +72,6 @@ def plain(request: pytest.FixtureRequest) -> NodeShell:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> NodeShell:
-    """A shell whose node has sh, cat and sleep, and nothing else that the script would use."""
+    """A shell whose node has sh, cat, ls and sleep, and nothing else that the script would use."""
     sh = shutil.which("dash") or shutil.which("sh") or "sh"
-    return NodeShell("bare", [sh, "-s"], {"PATH": programs(tmp_path / "bare", "sh", "cat", "sleep")}, alone=True)
+    return NodeShell("bare", [sh, "-s"], {"PATH": programs(tmp_path / "bare", "sh", "cat", "ls", "sleep")}, alone=True)

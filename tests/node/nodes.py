@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.node.script import parse, preamble, render
+from pytest_gpuready.node.script import FIRST, FURTHER, parse, preamble, render
 
 if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Fact, Request
 
 NONCE = "9e3779b97f4a7c15f39cc060"
-
-_FURTHER = ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: An unprivileged user that every Linux has.
 NOBODY = 65534
@@ -38,8 +36,7 @@ class NodeShell:
         """What a round prints."""
         functions = preamble(NONCE)
         if self.alone:
-            functions = functions.replace(_FURTHER, "")
-            assert functions != preamble(NONCE)
+            functions = alone(functions)
         script = (functions + render(requests, NONCE)).encode("utf-8", "surrogateescape")
         done = subprocess.run(
             self.argv, input=script, capture_output=True, check=False, env=self.environment, cwd=cwd, timeout=120
@@ -55,6 +52,13 @@ class NodeShell:
     def one(self, request: Request) -> Fact:
         """The fact of a round with one request."""
         return self.ask(request)[request]
+
+
+def alone(functions: str) -> str:
+    """The script's functions for a node that has no program beside those on its PATH."""
+    changed = functions.replace(f"PATH={FIRST}\n", "PATH=\n").replace(f"$PATH{FURTHER}", "$PATH")
+    assert changed != functions
+    return changed
 
 
 def applets(folder: Path, *left_out: str) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pytest_gpuready.node import packed
 from pytest_gpuready.node.facts import file, glob, run, script
 from pytest_gpuready.node.script import PREAMBLE, parse, preamble, render
+from tests.node.nodes import alone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +32,7 @@ def printed(shell: NodeShell, text: str, environment: dict[str, str] | None = No
     """What a node's shell makes of a script."""
     if shell.alone:
         # With the tools of its own alone, as tests of the plain script do.
-        text = text.replace(
-            PREAMBLE, PREAMBLE.replace(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "")
-        )
+        text = text.replace(PREAMBLE, alone(PREAMBLE))
     done = subprocess.run(
         shell.argv,
         input=text.encode("utf-8", "surrogateescape"),

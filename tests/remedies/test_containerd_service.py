@@ -45,7 +45,7 @@ def test_restart_command_is_known_where_a_service_of_systemd_carries_the_daemon(
     assert said(mend(by_hand).restart()) == (words, ())
     words = "Restart containerd by what started it: this node has no systemd (pid 900)."
     assert said(mend(healthy(SimNode(systemd=False))).restart()) == (words, ())
-    hidden = healthy(SimNode(systemd=False)).answer(("list of processes",), "", state="timeout")
+    hidden = healthy(SimNode(systemd=False)).answer(("processes",), "", state="timeout")
     assert said(mend(hidden).restart()) == (words.replace(" (pid 900)", ""), ())
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.judge import judge
 from pytest_gpuready.model import Settings
-from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request
+from pytest_gpuready.node.facts import REACH, SUDO, VOCABULARY, Fact, Facts, Recording, Request
 from pytest_gpuready.node.gather import MOST_ROUNDS
 from pytest_gpuready.node.redact import redact
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.platform import (
     FURTHER_PLACES,
     IDENTITY,
+    OLD_PROCESS_LIST,
     PLACES,
     PROCESS_LIST,
     PROGRAM_SEARCH,
@@ -62,6 +63,8 @@ class Proc:
     deleted: bool = False
     uid: int = 0
     mntns: str = "mnt:[4026531832]"
+    #: Its program's file gives its user away.
+    set_uid: bool = False
     #: NVIDIA_CTK_CONFIG_FILE_PATH and XDG_CONFIG_HOME of its environment.
     toolkit_config: str = ""
     config_home: str = ""
@@ -86,6 +89,8 @@ class SimNode:
     answers: list[tuple[tuple[str, ...] | Callable[[Request], bool], Fact]] = field(default_factory=list)
     reach: Fact = field(default_factory=lambda: Fact("ok"))
     sudo: Fact = field(default_factory=lambda: Fact("ok"))
+    #: The vocabulary of the release that took the facts; an older one makes them those of a snapshot.
+    vocabulary: int = VOCABULARY
 
     # ------------------------------------------------------------------ building
 
@@ -180,7 +185,8 @@ class SimNode:
 
     def facts(self, settings: Settings | None = None) -> Facts:
         """The facts that gathering from this node would bring."""
-        facts = Facts(self.label)
+        old = self.vocabulary < VOCABULARY
+        facts = Facts(self.label, recording=Recording(None, self.vocabulary) if old else None)
         facts.add(REACH, self.reach)
         if self.reach.state != "ok":
             return facts
@@ -267,6 +273,8 @@ class SimNode:
             return Fact("ok", self._programs().encode(), 0)
         if request == PROCESS_LIST:
             return Fact("ok", self._processes().encode(), 0)
+        if request == OLD_PROCESS_LIST:
+            return Fact("ok", self._old_processes().encode(), 0)
         if request == UNIT_STATES:
             return self._units()
         return Fact("absent", b"", 127, f"{request.arg[0]}: not found")
@@ -296,27 +304,46 @@ class SimNode:
                     lines.append(f"{'x' if entry.mode & 0o111 else '-'} {folder}/{name}")
         return "\n".join(lines) + "\n"
 
-    def _processes(self) -> str:
+    def _old_processes(self) -> str:
+        """Return the list of the first vocabulary, which says nothing of trust."""
         blocks = []
         for proc in self.procs:
             ticks = (proc.started - self.boot) * 100
-            blocks.append(
-                "\n".join(
-                    [
-                        f"pid {proc.pid}",
-                        f"comm {proc.comm}",
-                        f"uid {proc.uid}",
-                        f"exe {proc.exe}{' (deleted)' if proc.deleted else ''}",
-                        "pidns pid:[4026531836]",
-                        f"mntns {proc.mntns}",
-                        f"stat {proc.pid} ({proc.comm}) S {' '.join(['0'] * 18)} {ticks} 0",
-                        *[f"arg {arg}" for arg in proc.args],
-                        f"path {proc.path}",
-                        *([f"toolkit {proc.toolkit_config}"] if proc.toolkit_config else []),
-                        *([f"xdg {proc.config_home}"] if proc.config_home else []),
-                    ]
-                )
-            )
+            lines = [
+                f"pid {proc.pid}",
+                f"comm {proc.comm}",
+                f"uid {proc.uid}",
+                f"exe {proc.exe}{' (deleted)' if proc.deleted else ''}",
+                "pidns pid:[4026531836]",
+                f"mntns {proc.mntns}",
+                f"stat {proc.pid} ({proc.comm}) S {' '.join(['0'] * 18)} {ticks} 0",
+                *[f"arg {arg}" for arg in proc.args],
+                f"path {proc.path}",
+                *([f"toolkit {proc.toolkit_config}"] if proc.toolkit_config else []),
+                *([f"xdg {proc.config_home}"] if proc.config_home else []),
+            ]
+            blocks.append("\n".join(lines))
+        return "\n".join(blocks) + "\n"
+
+    def _processes(self) -> str:
+        own = "4026531836 4026531832"
+        blocks = [f"login {self.uid} {own} 4026531832"]
+        for proc in self.procs:
+            ticks = (proc.started - self.boot) * 100
+            lines = [f"pid {proc.pid}", f"comm {proc.comm}", f"uid {proc.uid} {proc.uid} {proc.uid} {proc.uid}"]
+            if proc.uid in (0, self.uid):
+                words = [
+                    f"ns {own.split(maxsplit=1)[0]} {proc.mntns.removeprefix('mnt:[').removesuffix(']')}",
+                    *(["set-user-ID"] if proc.set_uid else []),
+                    f"exe {proc.exe}{' (deleted)' if proc.deleted else ''}",
+                    f"stat  S {' '.join(['0'] * 18)} {ticks} 0",
+                    *[f"arg {arg}" for arg in proc.args],
+                    f"path {proc.path}",
+                    *([f"toolkit {proc.toolkit_config}"] if proc.toolkit_config else []),
+                    *([f"xdg {proc.config_home}"] if proc.config_home else []),
+                ]
+                lines += [word.replace("\n", "\x01") for word in words]
+            blocks.append("\n".join(lines))
         return "\n".join(blocks) + "\n"
 
     def _units(self) -> Fact:

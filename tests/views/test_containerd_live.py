@@ -87,11 +87,11 @@ def test_what_refuses_is_denied_and_what_is_silent_undetermined() -> None:
 
 def test_the_daemons_path_and_what_hides_it() -> None:
     assert live(stopped(healthy(SimNode()))).daemon_path.startswith("/usr/local/sbin:")
-    base = "pid 9\ncomm containerd\nuid 0\nexe /usr/bin/containerd\narg /usr/bin/containerd\n"
+    base = "login 0 1 2 2\npid 9\ncomm containerd\nuid 0\nexe /usr/bin/containerd\narg /usr/bin/containerd\n"
     with pytest.raises(Denied):
-        _ = live(healthy(SimNode()).answer(("list of processes",), f"{base}environ?\n")).daemon_path
+        _ = live(healthy(SimNode()).answer(("processes",), f"{base}environ?\n")).daemon_path
     with pytest.raises(Undetermined):
-        _ = live(healthy(SimNode()).answer(("list of processes",), base)).daemon_path
+        _ = live(healthy(SimNode()).answer(("processes",), base)).daemon_path
 
 
 def test_sockets_are_one_under_var_run_and_run() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Denied, NotApplicable, Settings, Undetermined
+from pytest_gpuready.node import trust
 from pytest_gpuready.node.facts import Fact, Facts
 from pytest_gpuready.node.kubeapi import RUNTIME_CLASSES, node_request
 from pytest_gpuready.views import Views, kubelet_files, settled
@@ -243,8 +244,8 @@ def test_only_a_program_that_nobody_but_root_can_change_is_run_for_its_version(
     others = tmp_path / "kubelet"
     others.write_text("#!/bin/sh\necho Kubernetes v9.9.9\n")
     others.chmod(0o777)
-    assert answer(shell, str(others)) == (3, "")
-    assert answer(shell, "/none") == (3, "")
+    assert answer(shell, str(others)) == (trust.REFUSED, "")
+    assert answer(shell, "/none") == (127, "")
     code, said = answer(shell, str(Path("/bin/ls").resolve()))
     assert code == 0
     assert "ls" in said

@@ -28,8 +28,8 @@ from pytest_gpuready.views.platform import (
     PROGRAM_SEARCH,
     UNIT_STATES,
     Platform,
-    number,
 )
+from pytest_gpuready.views.processes import number
 from tests.support.containerd import healthy
 from tests.support.simnode import Proc, SimNode
 
@@ -156,9 +156,13 @@ def test_a_process_with_its_options_start_and_path() -> None:
     assert process.path is not None
 
 
+#: The list's first line: root, its PID and mount namespace, init's mount namespace.
+LOGIN = "login 0 4026531836 4026531832 4026531832\n"
+
+
 def test_a_process_of_a_container_is_not_the_nodes() -> None:
-    text = "pid 5\ncomm containerd\nexe?\nenviron?\npidns pid:[1]\npid 6\ncomm containerd\nexe?\nenviron?\n"
-    found = platform(SimNode().answer(("list of processes",), text)).processes
+    text = f"{LOGIN}pid 5\ncomm containerd\nuid 0 0 0 0\nns 1 2\npid 6\ncomm containerd\nuid 0 0 0 0\nexe?\nenviron?\n"
+    found = platform(SimNode().answer(("processes",), text)).processes
     assert [(process.pid, process.exe, process.environ_denied, process.started) for process in found] == [
         (6, None, True, None)
     ]
@@ -169,7 +173,7 @@ def test_hidden_processes_are_denied_and_no_list_is_undetermined() -> None:
     with pytest.raises(Denied):
         _ = platform(node.answer(("uname, id, hostname, date",), node._identity() + "hidden processes\n")).processes
     with pytest.raises(Undetermined):
-        _ = platform(SimNode().answer(("list of processes",), "", state="absent")).processes
+        _ = platform(SimNode().answer(("processes",), "", state="absent")).processes
 
 
 def test_units_as_systemctl_shows_them() -> None:
@@ -239,7 +243,7 @@ def test_every_view_has_its_name() -> None:
 def test_a_process_that_ended_while_it_was_looked_at_is_not_there() -> None:
     """Its environment could not be read, and that is no refusal."""
     node = SimNode()
-    node.answer(("list of processes",), "pid 608\ncomm containerd\nexe?\nenviron?\ngone\npid 9\ncomm kubelet\n")
+    node.answer(("processes",), f"{LOGIN}pid 608\ncomm containerd\nexe?\nenviron?\ngone\npid 9\ncomm kubelet\nuid 0\n")
     assert [process.pid for process in platform(node).processes] == [9]
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
+from pytest_gpuready.node import trust
 from pytest_gpuready.node.facts import Fact, Facts, Request
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.toolkit import CONFIG, OPERATOR_CONFIG, RUNTIME_ROUTES, Toolkit
@@ -156,7 +157,7 @@ def shell(request: Request, path: Path, *arguments: str) -> str:
     """What a script of ours prints on this machine's sh with nothing but `path` and the usual tools on PATH."""
     done = subprocess.run(
         ["sh", "-c", request.body, *(arguments or request.arg)],
-        env={"PATH": f"{path}:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")},
+        env={**os.environ, "PATH": f"{path}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
@@ -201,7 +202,7 @@ def test_a_debug_log_is_not_written_to(tmp_path: Path, program: str, release: st
     start = [program, "sh"] if program.endswith("busybox") else [program]
     done = subprocess.run(
         [*start, "-c", body, "x", VERSIONS.arg[1], str(tmp_path)],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "GPUREADY_TRUST": trust.SHELL},
         capture_output=True,
         text=True,
         check=True,
