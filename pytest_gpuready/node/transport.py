@@ -100,7 +100,7 @@ def argv(node: NodeSpec, options: Options, command: str) -> tuple[list[str], dic
     what a configuration may hold for people's own logins (forwardings, a command of their own).
     """
     if node.scheme == "local":
-        return ["sh", "-c", command], {}
+        return ["/bin/sh", "-c", command], {}
     if node.scheme in INSIDE:
         return INSIDE[node.scheme](node, command), {}
     if node.scheme == "salt":
@@ -148,14 +148,15 @@ def shell_command(greeting: str, options: Options, node: NodeSpec) -> str:
 
     One line, one pair of single quotes: csh and fish read it as sh does.
     """
-    last = "exec sh -s"
+    # By its path: the login's PATH is judged by the first round, and may begin with a folder of another user's.
+    last = "exec /bin/sh -s"
     if wants_sudo(node, options):
         user = dict(node.options).get("sudo_user") or options.sudo_user
         last = f"exec sudo -n {f'-u {shlex.quote(user)} ' if user else ''}-- sh -s"
     if by_rule(node, options):
         # Tried with nothing to do: no line meant for root's shell may ever reach another one.
-        last = f"[ -x {PROGRAM} ] && {{ sudo -n -- sh -s </dev/null || exec sh -s; }}; {last}"
-    return f"exec sh -c {shlex.quote(f'echo; echo {greeting}; {last}')}"
+        last = f"[ -x {PROGRAM} ] && {{ sudo -n -- sh -s </dev/null || exec /bin/sh -s; }}; {last}"
+    return f"exec /bin/sh -c {shlex.quote(f'echo; echo {greeting}; {last}')}"
 
 
 @dataclass(eq=False)

@@ -367,6 +367,11 @@ class ContainerdLive(View):
             raise Undetermined("the node has no POSIX sh")
         return parse_answer(fact.data)
 
+    def refusal_at(self, socket: str) -> str | None:
+        """Return why a socket was not connected to (`trust`); None where it was, or was not asked."""
+        fact = self.facts.peek(api(plain_socket(socket))) if is_path(plain_socket(socket)) else None
+        return one_line(fact.note) if fact is not None and fact.state == "refused" else None
+
     @property
     def answer_if_any(self) -> LiveAnswer | None:
         """The same, None where it cannot be had."""
