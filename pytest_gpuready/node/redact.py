@@ -35,6 +35,9 @@ _ONES = bytes.maketrans(b"23456789", b"1" * 8)
 _ESCAPE = re.compile(rb"\\(?:u[^\"\\]{4}|U[^\"\\]{8}|.)", re.DOTALL)
 _NUMBER = re.compile(rb"[+-]?(?:0x[0-9A-Fa-f_]+|0b[01_]+|0o[0-7_]+|0[0-9]*|[0-9][0-9_]*[.:TtZeE+-][0-9_.:TtZeE+ -]*)\Z")
 _BARE = re.compile(rb"t(?:r(?:ue?)?)?|f(?:a(?:l(?:se?)?)?)?|i(?:nf?)?|n(?:an?)?|e")
+#: Lines that follow each other and are comments, and the mark of each.
+_COMMENTS = re.compile(rb"(?m)(?:^[ \t]*#[^\n]*(?:\n|\Z)){2,}")
+_COMMENT = re.compile(rb"(?m)^[ \t]*#")
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")
 
 
@@ -70,7 +73,8 @@ def _pass(data: bytes) -> bytes:
     if not data:
         return data
     lower = data.lower()
-    spans = sorted([*find_shapes(data, lower), *find_values(data, lower)], key=lambda span: (span[0], -span[1]))
+    spans = [*find_shapes(data, lower), *find_values(data, lower), *_commented_out(data)]
+    spans.sort(key=lambda span: (span[0], -span[1]))
     pieces, last = [], 0
     for begin, end, clean in _apart(spans):
         pieces += [data[last:begin], _blank(data, begin, end, clean=clean)]
@@ -79,6 +83,16 @@ def _pass(data: bytes) -> bytes:
 
 
 _redacted_once = functools.lru_cache(maxsize=2048)(_redacted)
+
+
+def _commented_out(data: bytes) -> list[tuple[int, int, bool]]:
+    """Find what a list, a block or a pair holds that was commented out: read its lines without their marks."""
+    spans = []
+    for block in _COMMENTS.finditer(data) if b"#" in data else ():
+        plain = _COMMENT.sub(lambda mark: b" " * len(mark[0]), block[0])
+        found = find_values(plain, plain.lower())
+        spans += [(begin + block.start(), end + block.start(), clean) for begin, end, clean in found]
+    return spans
 
 
 def _apart(spans: list[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:

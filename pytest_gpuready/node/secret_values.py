@@ -31,7 +31,7 @@ _PAIR = re.compile(
 #: An argument's value as an argument of its own: after a space or NUL, in a list's next string, in the next record
 #: of the list of processes, in the next item of a YAML list.
 _ARGUMENT = re.compile(
-    rb"(?:[ \t]*\\\r?\n[ \t]*|[ \t]+|,|(?P<nul>\0)|(?P<open>\\{0,7}[\"'])[ \t]*,?\s{1,64}(?P=open)|"
+    rb"(?:[ \t]*\\\r?\n[ \t]*(?!#)|[ \t]+|,|(?P<nul>\0)|(?P<open>\\{0,7}[\"'])[ \t]*,?\s{1,64}(?P=open)|"
     rb"(?P<list>\\{0,7}[\"']),(?P=list)|(?P<item>[\"']?)\r?\n[ \t]*-[ \t]+(?P=item)|(?P<record>\r?\narg ))"
     rb"(?!--[A-Za-z]|-(?:[a-z][a-z0-9-]*|[A-Z])(?:[=\s\0\"']|\Z)|\[redacted\])"
     rb"(?P<value>[^\s\0\"'|>&;](?:[^\s\0\"']|[\"'](?=[A-Za-z0-9]))*)"
@@ -91,7 +91,7 @@ _VERSION = re.compile(
 
 
 def find_values(data: bytes, lower: bytes) -> list[tuple[int, int, bool]]:
-    """Return the spans of values behind secrets' names, from left to right, and whether each is cleanly delimited."""
+    """Return the spans of values behind secrets' names, and whether each is cleanly delimited."""
     return _Values(data, lower).found() if has_names(lower) else []
 
 

@@ -118,7 +118,7 @@ def remains(secrets: tuple[str, ...], text: str) -> list[str]:
     return [
         secret
         for secret in secrets
-        if any(word in everything for word in [secret, *re.findall(r"[A-Za-z0-9]{5,}", secret)])
+        if any(word in everything for word in [secret, *re.findall(r"[A-Za-z0-9]{6,}", secret)])
     ]
 
 

@@ -55,6 +55,16 @@ def test_all_forms_in_one_text_lose_their_secrets() -> None:
         assert remains(tuple(secret for case in cases for secret in case.secrets), after) == []
 
 
+@pytest.mark.parametrize("kind", ["toml", "yaml", "json", "run"])
+def test_a_form_that_is_commented_out_loses_its_secrets(kind: str) -> None:
+    for case in CORPUS:
+        if case.kind == kind:
+            text = "".join(f"  # {line}\n" for line in case.text.split("\n"))
+            after = redact_bytes(text.encode()).decode()
+            assert remains(case.secrets, after) == [], case.form
+            assert all(line.startswith("  # ") for line in after.splitlines())
+
+
 def test_all_137_lines_that_look_alike_stay_readable() -> None:
     lines = harmless()
     assert len(lines) == 137
