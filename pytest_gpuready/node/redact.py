@@ -10,8 +10,8 @@ time in proportion to the text, whatever the text is.
 No library does this. detect-secrets 1.5 reads line by line, wants an assignment, reports a secret without its place,
 and depends on requests and PyYAML. gitleaks' rule file is written for Go's expressions, weighs a value's entropy, so
 that a weak password passes, and each of its some two hundred rules reads the whole text. Both look for what must not
-be committed, not for all that must not be shown: neither finds `password "x"`, `{Password:x}`, or an argument's value
-in the next record. The prefixes of tokens are those that both list.
+be committed, not for all that must not be shown: neither finds `password "x"`, or an argument's value in the next
+record. The prefixes of tokens are those that they list.
 """
 
 from __future__ import annotations
