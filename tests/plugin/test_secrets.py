@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuready.node.snapshot import dumps
+from tests.node.redaction.corpus import planted, remains
+from tests.support.nodes import not_restarted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.plugin.conftest import Pytest, Result
+    from tests.support.simnode import SimNode
 
 SNAPSHOTS = Path(__file__).parents[2] / "pytest_gpuready" / "snapshots"
 
@@ -149,6 +154,47 @@ def test_no_secret_of_a_recorded_node_is_in_anything_that_a_run_leaves(
     assert re.search(r"\d+ secrets removed", page)
     assert "[redacted]" in (run.path / "out" / "terminal.txt").read_text("utf-8")
     assert "[redacted]" in (run.path / "out" / "junit.xml").read_text("utf-8")
+
+
+def sown(*, comments: bool) -> tuple[SimNode, tuple[str, ...]]:
+    """A node that holds the whole corpus, each form in what it occurs in, and the secrets.
+
+    With `comments` the containerd configuration reads as before; without, it breaks where the forms break it.
+    """
+    cases = [case for case in planted() if case.kind not in ("env", "nul")]
+    texts: dict[str, str] = {}
+    for case in cases:
+        before = texts.get(case.kind, "")
+        texts[case.kind] = before + ("\n" if before and not before.endswith("\n") else "") + case.text
+    node = not_restarted()
+    config = node.tree["/etc/containerd/config.toml"].data.decode()
+    seeds = "".join(f"# {line}\n" for line in texts["toml"].splitlines()) if comments else texts["toml"]
+    node.put("/etc/containerd/config.toml", config + "\n" + seeds)
+    node.put("/etc/cdi/site.yaml", texts["yaml"]).put("/etc/cdi/site.json", texts["json"])
+    node.procs[0].args += [arg for case in cases if case.kind == "args" for arg in case.text.split("\n")]
+    for what in (("journalctl",), ("kernel log",)):
+        node.answer(what, texts["log"], note=texts["note"])
+    node.answer(("package repositories of NVIDIA's",), texts["run"])
+    node.answer(("ctr", "--version"), "ctr github.com/containerd/containerd v2.1.9\n", note=texts["note"])
+    return node, tuple(secret for case in cases for secret in case.secrets)
+
+
+@pytest.mark.parametrize("comments", [True, False], ids=["comments", "broken"])
+def test_no_secret_of_the_corpus_is_in_any_artefact(
+    run: Pytest, monkeypatch: pytest.MonkeyPatch, *, comments: bool
+) -> None:
+    """In the snapshot too, which is what the suite then judges."""
+    node, secrets = sown(comments=comments)
+    facts = node.facts()
+    asked = {str(request) for request, fact in facts if fact.data or fact.note}
+    assert {"/etc/containerd/config.toml", "/etc/cdi/site.yaml", "/etc/cdi/site.json", "list of processes"} <= asked
+    assert {"package repositories of NVIDIA's", "ctr --version"} <= asked
+    path = run.file("sown.json", dumps(facts, {"generator": "a test"}))
+    everything(run, f"snapshot://{path}", monkeypatch)
+    assert len(set(secrets)) >= 400
+    texts = dict(written(run.path))
+    assert {"sown.json", "out/report.json", "out/report.html", "out/report.md", "out/junit.xml"} <= set(texts)
+    assert {name: found for name, text in texts.items() if (found := remains(secrets, text))} == {}
 
 
 PROGRAM = """#!/bin/sh

@@ -1,0 +1,1 @@
+"""Secrets in every form that nodes hold, and lines that only look alike; both stand in files of their own."""
