@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
 from pytest_gpuready.node.facts import OVERDUE
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class NodeRemedies:
 
 
 def _ssh_words(target: str) -> str:
-    """`user@host:port` as ssh's arguments."""
+    """Return `user@host:port` as ssh's arguments; an IPv6 address loses its brackets."""
     place, colon, port = target.rpartition(":")
-    if colon and port.isdigit() and (":" not in place or place.endswith("]")):
-        return f"-p {port} {quote(place.replace('[', '').replace(']', ''))}"
-    return quote(target.replace("[", "").replace("]", ""))
+    if colon and re.fullmatch("[0-9]+", port) and (":" not in place or place.endswith("]")):
+        return f"-p {port} {_ssh_words(place)}"
+    return quote(re.sub(r"(^|@)\[([^][]*)\]$", r"\1\2", target))
