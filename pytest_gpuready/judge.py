@@ -332,11 +332,12 @@ def _cleaned(answered: _Answered, *, advisory: bool) -> _Answered:
 def clean_outcome(outcome: Outcome) -> Outcome:
     """The outcome with every string cleaned and bounded.
 
-    A command that cleaning would change is none: it would do something else than was meant.
+    A remedy with a command that cleaning would change loses its commands: a part of it could not be quoted
+    (`pytest_gpuready.quoting`), or has characters that a terminal obeys.
     """
     remedy = outcome.remedy
     if remedy is not None and any(clean(command) != command for command in remedy.commands):
-        told = "A name in it has characters that cannot be printed: do it by hand."
+        told = "A name in it has characters that are not safe in a command: do it by hand."
         remedy = dataclasses.replace(remedy, summary=f"{remedy.summary} {told}", commands=())
     if remedy is not None:
         remedy = dataclasses.replace(

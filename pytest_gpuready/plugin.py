@@ -136,6 +136,10 @@ def pytest_load_initial_conftests(
         from pytest_gpuready.addopts import settle  # noqa: PLC0415 - loaded only when asked for
 
         settle(early_config, parser, args)
+    if known.debug:
+        _hide_passwords(early_config)
+    if known.gpuready:
+        _open_closed_streams((known.gpuready_json, known.gpuready_md))
     if known.gpuready_hosts_file == "-":
         early_config.stash[STDIN] = sys.stdin.read()
     if known.gpuready:
@@ -149,6 +153,29 @@ def pytest_load_initial_conftests(
             known.noconftest = True  # what the conftest loader reads
             args.append("--noconftest")  # what the final options, and xdist's workers, see
     yield
+
+
+def _open_closed_streams(reports: tuple[str | None, ...]) -> None:
+    """Replace each standard stream that the caller closed (`>&-`) by an empty one; pytest cannot run without them."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    for name in closed:
+        stream = os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w", encoding="utf-8")
+        setattr(sys, name, stream)
+    if "stdout" in closed and "-" in reports:
+        raise pytest.UsageError("a report that goes to - needs standard output, which is closed")
+
+
+def _hide_passwords(config: pytest.Config) -> None:
+    """Take passwords out of the arguments that `--debug` writes to its log. The options stay as they were parsed."""
+    from pytest_gpuready.inputs import hidden  # noqa: PLC0415 - loaded only when asked for
+
+    given = config.invocation_params
+    before = ["", *map(str, given.args)]
+    args = tuple(
+        hidden(str(arg)) if last == "--hosts" or str(arg).startswith("--hosts=") else arg
+        for last, arg in zip(before, given.args, strict=False)
+    )
+    config.invocation_params = type(given)(args=args, plugins=given.plugins, dir=given.dir)
 
 
 def split_args(config: pytest.Config, args: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -23,19 +23,19 @@ from pytest_gpuready.judge import judge_views
 from pytest_gpuready.judged import incomplete, judged
 from pytest_gpuready.node import kubeapi
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.facts import REACH, Fact, Facts
+from pytest_gpuready.node.facts import EXHAUSTED, FAILED, INTERRUPTED, REACH, Fact, Facts
 from pytest_gpuready.node.gather import ask, gather
 from pytest_gpuready.node.logins import Logins
 from pytest_gpuready.node.memory import Memory
 from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read, write
-from pytest_gpuready.node.transport import Options, Shell, kill_all
+from pytest_gpuready.node.transport import Options, Shell, is_exhaustion, kill_all
 from pytest_gpuready.report.model import NodeReport, Run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from pytest_gpuready.model import Settings
@@ -120,7 +120,9 @@ class Runner:
     #: What asks the nodes that it takes in the place of a shell of each; None: threads do all.
     engine: Engine | None = None
     _reports: dict[str, NodeReport] = field(default_factory=dict)
-    _came: SimpleQueue[tuple[NodeSpec, NodeReport]] = field(default_factory=SimpleQueue)
+    #: A node's report, or why there is none.
+    _came: SimpleQueue[tuple[NodeSpec, NodeReport | str]] = field(default_factory=SimpleQueue)
+    _handed: list[Future[None]] = field(default_factory=list)
     _shells: set[Shell | Login] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -138,13 +140,12 @@ class Runner:
         self._clock = time.monotonic()
         jobs = self.in_flight
         with open_files(jobs), _quick_turns():
-            asking = ThreadPoolExecutor(jobs, "gpuready")
             judging = ThreadPoolExecutor(1, "gpuready-judge")
+            asking: list[threading.Thread] = []
             try:
-                for node in self.nodes:
-                    asking.submit(self._ask, node, judging)
+                self._start(jobs, asking, judging)
                 left = len(self.nodes)
-                while left:
+                while left and not self._at_rest(asking):
                     with contextlib.suppress(Empty):
                         self._take(*self._came.get(timeout=0.5))
                         left -= 1
@@ -154,14 +155,14 @@ class Runner:
                 self.stop()
                 raise
             finally:
-                asking.shutdown(wait=True, cancel_futures=True)
+                for thread in asking:
+                    thread.join()
                 # What has been answered is judged, whatever ended the run.
                 judging.shutdown(wait=True)
                 if self.engine is not None:
                     self.engine.stop()
                 while not self._came.empty():
-                    node, report = self._came.get()
-                    self._reports[node.label] = report
+                    self._keep(*self._came.get())
                 self._duration = time.monotonic() - self._clock
                 if self.progress is not None:
                     self.progress.end()
@@ -177,31 +178,74 @@ class Runner:
         jobs = min(self.jobs, _room(hard)) if self.jobs else default_jobs()
         return max(1, min(max(jobs, self.engine.at_once if self.engine is not None else 0), len(self.nodes)))
 
-    def _take(self, node: NodeSpec, report: NodeReport) -> None:
+    def _at_rest(self, asking: Sequence[threading.Thread]) -> bool:
+        """Whether nothing more comes: a thread without memory may end before it can say so."""
+        threads = any(thread.is_alive() for thread in asking)
+        return not threads and all(future.done() for future in list(self._handed)) and self._came.empty()
+
+    def _keep(self, node: NodeSpec, came: NodeReport | str) -> NodeReport:
+        report = self._incomplete(node, came) if isinstance(came, str) else came
         self._reports[node.label] = report
+        return report
+
+    def _take(self, node: NodeSpec, came: NodeReport | str) -> None:
+        report = self._keep(node, came)
         if self.progress is not None:
             self.progress.done(node.label)
         if self.done is not None:
             self.done(report)
 
+    def _start(self, jobs: int, asking: list[threading.Thread], judging: Executor) -> None:
+        """Start the threads, as many as this machine lets run; without any, no node is asked.
+
+        Where it lets fewer run than asked for, half of those end again: the programs and answers of the other half need
+        room, too.
+        """
+        waiting: SimpleQueue[NodeSpec] = SimpleQueue()
+        for node in self.nodes:
+            waiting.put(node)
+        gate, most = threading.Event(), [jobs]
+
+        def ask_all(number: int) -> None:
+            gate.wait()
+            with contextlib.suppress(Empty):
+                while number < most[0] and not self._stopped.is_set():
+                    self._ask(waiting.get_nowait(), judging)
+
+        try:
+            # Its one thread is there before the others take what there is.
+            judging.submit(int)
+            for number in range(jobs):
+                thread = threading.Thread(target=ask_all, args=(number,), name=f"gpuready_{number}")
+                thread.start()
+                asking.append(thread)
+        except (RuntimeError, MemoryError) as error:
+            most[0] = (len(asking) + 1) // 2
+            if asking:
+                self.notes.append(f"only {most[0]} nodes were asked at once: {_failed(error)}")
+            while not asking and not waiting.empty():
+                self._came.put((waiting.get(), _failed(error)))
+        finally:
+            gate.set()
+
     def _ask(self, node: NodeSpec, judging: Executor) -> None:
         """In a thread of many: the node's answers, which are then judged."""
         try:
             begun, facts = self._facts(node)
+            self._handed.append(judging.submit(self._judged, node, facts, begun, time.monotonic()))
         except BaseException as error:  # noqa: BLE001 - an error of ours costs this node its verdict, and is waited for
-            self._came.put((node, self._incomplete(node, _failed(error))))
-            return
-        judging.submit(self._judged, node, facts, begun, time.monotonic())
+            self._came.put((node, _failed(error)))
 
     def _judged(self, node: NodeSpec, facts: Facts | NodeReport, begun: float, answered: float) -> None:
         """In the thread that judges."""
+        report: NodeReport | str
         try:
             at = time.monotonic()
             report = facts if isinstance(facts, NodeReport) else judged(facts, self.settings)
             spent = answered - begun + time.monotonic() - at
             report = dataclasses.replace(report, duration=spent)
         except BaseException as error:  # noqa: BLE001 - likewise
-            report = self._incomplete(node, _failed(error))
+            report = _failed(error)
         self._came.put((node, report))
 
     def stop(self) -> None:
@@ -218,7 +262,8 @@ class Runner:
         """The run as far as it came: every node asked for, in that order."""
         from pytest_gpuready import __version__  # noqa: PLC0415 - it reads the installed distribution
 
-        nodes = tuple(self._reports.get(node.label) or self._incomplete(node, "interrupted") for node in self.nodes)
+        why = INTERRUPTED if self._stopped.is_set() else _failed(MemoryError())
+        nodes = tuple(self._reports.get(node.label) or self._incomplete(node, why) for node in self.nodes)
         started = self._started or datetime.now(timezone.utc)
         return Run(
             nodes=nodes,
@@ -267,7 +312,7 @@ class Runner:
             with self._lock:
                 self._shells.discard(shell)
         if self._stopped.is_set():
-            return begun, self._incomplete(node, "interrupted")
+            return begun, self._incomplete(node, INTERRUPTED)
         if self.save is not None:
             self._save(facts)
         return begun, facts
@@ -310,4 +355,7 @@ class Runner:
 
 
 def _failed(error: BaseException) -> str:
-    return f"pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}"
+    """Why a node was not asked or judged to its end."""
+    if is_exhaustion(error):
+        return f"{EXHAUSTED} (a limit of memory, processes or open files): lower --gpuready-jobs"
+    return f"{FAILED}: {type(error).__name__}: {one_line(str(error), 200)}"

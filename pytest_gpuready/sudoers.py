@@ -34,6 +34,8 @@ RULE_FILE = f"/etc/sudoers.d/{NAME}"
 
 # useradd(8)'s names, and a directory service's: no character that sudoers(5) reads otherwise.
 _USER = re.compile(r"%?[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+# sudoers(5) reads a word of capitals as an alias, ALL as everybody, and these as the beginning of another entry.
+_RESERVED = re.compile(r"[A-Z][A-Z0-9_]*|Defaults|(?:User|Runas|Host|Cmnd|Cmd)_Alias")
 
 
 def requests() -> tuple[Request, ...]:
@@ -64,8 +66,16 @@ def rule(user: str) -> str:
     Raises:
         ValueError: no name of a user (or, after `%`, of a group).
     """
+    if _RESERVED.fullmatch(user):
+        raise ValueError(
+            f"no name of a user: {user!r}, which sudoers reads as everybody (ALL), an alias (capitals) or a keyword; "
+            "name a login such as admin, or a group such as %admins"
+        )
     if not _USER.fullmatch(user):
-        raise ValueError(f"no name of a user: {user!r}")
+        raise ValueError(
+            f"no name of a user: {user!r}; letters, digits and . _ - make the name of a login such as admin, "
+            "or after % of a group such as %admins"
+        )
     return f'{user} ALL=(root) NOPASSWD: {PROGRAM} ""\n'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from pytest_gpuready import runner as module
 from pytest_gpuready.judge import judge_views as judge_really
+from pytest_gpuready.judged import incomplete
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.hosts import NodeSpec, parse
@@ -235,3 +237,72 @@ def test_a_shell_is_forgotten_when_its_node_is_done() -> None:
     run.run()
     assert run._shells == set()
     assert isinstance(Shell(parse("local://"), Options()), Shell)
+
+
+# ------------------------------------------------------------------------------ limits of this machine
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let so many threads that ask start, as under `ulimit -v` or `-u`."""
+    real, started = threading.Thread.start, [0]
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("gpuready_"):
+            started[0] += 1
+            if started[0] > most:
+                raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_fewer_threads_than_asked_for_cost_no_node_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, 3)
+    run = a_run(*(saved(tmp_path, f"n{number}") for number in range(8)), jobs=8).run()
+    assert all(report.reached for report in run.nodes)
+    note = next(note for note in run.notes if note.startswith("only 2 nodes were asked at once: "))
+    assert "--gpuready-jobs" in note
+
+
+def test_without_a_thread_no_node_is_asked_and_the_limit_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_threads(monkeypatch, 0)
+    for report in a_run(parse("ssh://root@n1"), saved(tmp_path, "n2")).run().nodes:
+        assert report.verdict == "incomplete"
+        assert (report.reason or "").startswith("this machine could not start another thread or process (")
+        finding = report.findings["node.reachable"]
+        assert finding.status == "unknown"
+        assert finding.outcome.remedy is not None
+        assert "Lower --gpuready-jobs" in finding.outcome.remedy.summary
+        assert finding.outcome.remedy.commands == ()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_process_that_cannot_be_started_costs_its_own_node_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr("pytest_gpuready.node.transport.subprocess.Popen", refuse)
+    remote, good = a_run(parse("ssh://root@n1"), saved(tmp_path, "good")).run().nodes
+    assert good.reached
+    assert remote.verdict == "incomplete"
+    assert "could not start another thread or process" in (remote.reason or "")
+
+
+def test_a_thread_that_ends_without_a_word_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that finds no memory to say that it found none."""
+    monkeypatch.setattr(Runner, "_ask", lambda *_: None)
+    (report,) = a_run(saved(tmp_path, "n1")).run().nodes
+    assert report.verdict == "incomplete"
+    assert "could not start another thread or process" in (report.reason or "")
+
+
+@pytest.mark.parametrize("why", ["interrupted", "pytest-gpuready itself failed: RuntimeError: x"])
+def test_what_went_wrong_here_suggests_no_login(why: str) -> None:
+    outcome = incomplete("ssh://root@n1", why, Settings()).findings["node.reachable"].outcome
+    assert outcome.remedy is not None
+    assert outcome.remedy.commands == ()
+    assert "login" not in outcome.remedy.summary

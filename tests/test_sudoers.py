@@ -39,20 +39,56 @@ def test_the_rule_is_one_that_sudo_takes(tmp_path: Path) -> None:
     visudo = shutil.which("visudo", path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin")
     if visudo is None:
         pytest.skip("visudo is not on this machine")
-    for name in ("gpu", "%gpu-admins", "svc_gpu.1"):
+    for name in ("gpu", "%gpu-admins", "svc_gpu.1", "Admin", "%ALL", "1000"):
         (tmp_path / "rule").write_text(sudoers.rule(name))
         (tmp_path / "rule").chmod(0o440)
         subprocess.run([visudo, "-c", "-s", "-f", str(tmp_path / "rule")], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "ALL, x", "x\ny", "../x", "a=b", "#0", "x:y"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "a b",
+            "ALL, x",
+            "x\ny",
+            "../x",
+            "a=b",
+            "#0",
+            "x:y",
+            "%",
+            "%#0",
+            "%:x",
+            "+netgroup",
+            "!x",
+            "a,b",
+            "a\\b",
+            '"a"',
+        ),
+        *(
+            "ALL",
+            "A",
+            "ADMINS",
+            "USER_1",
+            "Defaults",
+            "User_Alias",
+            "Runas_Alias",
+            "Host_Alias",
+            "Cmnd_Alias",
+            "Cmd_Alias",
+        ),
+    ],
+)
 def test_what_sudo_would_read_otherwise_is_no_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no name of a user"):
         sudoers.rule(name)
     with pytest.raises(SystemExit) as end:
         sudoers.main(["--", name])
     assert end.value.code == 2
-    assert "no name of a user" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert "no name of a user" in said[-1]
+    assert "%admins" in said[-1]
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
@@ -86,6 +122,6 @@ def test_the_command_is_a_command() -> None:
 
 def test_the_page_names_all_that_is_read_and_the_rule_as_printed() -> None:
     text = PAGE.read_text("utf-8")
-    assert sudoers.rule("USER").rstrip() in text
+    assert sudoers.rule("user").rstrip().replace("user", "USER", 1) in text
     for request in sudoers.requests():
         assert f"`{request.arg[0] if request.kind != 'run' else ' '.join(request.arg[:3])}`" in text, request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, undetermined, unknown
-from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO
+from pytest_gpuready.node.facts import BROKE_OFF, EXHAUSTED, LATE, REACH, SUDO
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -51,6 +51,8 @@ def reachable(platform: Platform, mend: Remedies) -> Outcome:
     if fact is not None and fact.state == "ok":
         return passed("a POSIX shell answered")
     why = (fact.note if fact is not None else "") or "nothing answered"
+    if why.startswith(EXHAUSTED):
+        return unknown(why, expected="a thread and a process for this node", remedy=mend.node.reach(why))
     return failed(
         why,
         expected="a login without a prompt, and a POSIX shell",

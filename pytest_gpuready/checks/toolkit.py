@@ -25,7 +25,7 @@ from pytest_gpuready.model import (
     unknown,
 )
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views.containerd_live import ContainerdLive as ContainerdLiveView
 from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, RUNTIME, RUNTIME_ROUTES, numbers
@@ -269,7 +269,7 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
     if path is None:
         raise Consequence("toolkit.installed")
     answer = toolkit.saying(path)
-    command = f"{path} --version"
+    command = f"{quote(path)} --version"
     if answer is None:
         if path not in toolkit.runtime_paths:
             # A handler that names a file which is not there has a check of its own (containerd.handler-binary).
@@ -332,7 +332,7 @@ def _reinstall(toolkit: Toolkit, path: str, answer: Said, mend: Remedies) -> Rem
     if "config" in words and "error" in words:
         return Remedy(
             f"Correct {toolkit.config_path_for('cri-handler')} as its words say, then run it again.",
-            (f"{path} --version",),
+            (f"{quote(path)} --version",),
         )
     remedy: Remedy = mend.packages.program(RUNTIME)
     return remedy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.live import image as images
 from pytest_gpuready.live import script
 from pytest_gpuready.live.ctr import Container
-from pytest_gpuready.live.plan import SECONDS, Plan
+from pytest_gpuready.live.plan import SECONDS, Plan, namespace_folders
 from pytest_gpuready.live.transcript import sections
 from pytest_gpuready.model import Undetermined
 from pytest_gpuready.node import facts
@@ -52,6 +52,7 @@ class CtrClient:
         self.view = views.get(Ctr)
         self._live = views.get(ContainerdLive)
         self._label = views.facts.node
+        self._folders = namespace_folders(views)
         self._new_shell = shell
         self._shell: Shell | None = None
         self._imported: list[tuple[str, str]] = []
@@ -82,6 +83,7 @@ class CtrClient:
             containers=(Container("run", (), tuple(words), command=tuple(command)),),
             ctr=self._path,
             socket=self._socket,
+            folders=self._folders,
             image=image if image == images.BUILTIN else images.full_reference(image),
             seconds=max(1, round(seconds)),
             deadline=round(seconds) + 60,

@@ -8,6 +8,7 @@ ask by volume mounts, as the device plugin makes them do there; by CDI they ask 
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +48,8 @@ _CAPABILITIES: Final = ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility")
 class Plan:
     """What is run on a node. `reasons` say why a route is not, by route.
 
-    `ctr` is the client's path, `socket` the daemon's, `pause` the name of the image that pods' sandboxes need.
+    `ctr` is the client's path, `socket` the daemon's, `pause` the name of the image that pods' sandboxes need. In
+    `folders` the daemon and runc make an empty folder for every containerd namespace, and leave it there.
     `seconds` bounds one container, `deadline` all of them; `probe`: the node itself is asked too.
     """
 
@@ -57,6 +59,7 @@ class Plan:
     ctr: str | None = None
     socket: str = ""
     pause: str | None = None
+    folders: tuple[str, ...] = ()
     image: str = images.BUILTIN
     idle_only: bool = False
     seconds: int = SECONDS
@@ -107,6 +110,7 @@ def make(views: Views, passive: NodeReport) -> Plan:
         ctr=_ctr(views),
         socket=_socket(live, clients=bool(containers)),
         pause=pause_image(views) if pods else None,
+        folders=namespace_folders(views) if containers else (),
         image=settings.image if settings.image == images.BUILTIN else images.full_reference(settings.image),
         idle_only=settings.live_idle_only,
         seconds=SECONDS,
@@ -123,6 +127,24 @@ def _add(containers: list[Container], container: Container | None) -> None:
             containers[place] = Container(other.section, (*other.routes, *container.routes), other.flags, other.client)
             return
     containers.append(container)
+
+
+def namespace_folders(views: Views) -> tuple[str, ...]:
+    """The folders of tasks below the daemon's root and state, and the root that its shim gives to runc.
+
+    ctd v2.1.9:core/runtime/v2/bundle.go (NewBundle) and cmd/containerd-shim-runc-v2/process/init.go (RuncRoot).
+    """
+    daemon, settings = None, {}
+    with contextlib.suppress(Undetermined, NotApplicable, Denied):
+        daemon = views.get(ContainerdLive).selected
+        settings = views.get(ContainerdConfig).loaded.effective
+    found = []
+    for name, usual in (("root", "/var/lib/containerd"), ("state", "/run/containerd")):
+        typed = daemon.process.option(f"--{name}", f"-{name}") if daemon is not None else None
+        place = str(typed or settings.get(name) or usual)
+        if place.startswith("/") and place.isprintable():
+            found.append(f"{posixpath.normpath(place)}/io.containerd.runtime.v2.task")
+    return (*found, "/run/containerd/runc")
 
 
 def _why_not(views: Views, passive: NodeReport, route: str) -> str | None:

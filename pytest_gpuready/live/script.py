@@ -73,12 +73,20 @@ def guarded(plan: Plan, key: str) -> str:
         'tp "$C"; tx "${x:-$C}" "$A"',
         shell.TOOLS,
         cri.prologue(key) if plan.pods else "Y() { left=; }",
+        # Built images are run in a namespace of the run's own: those folders are its own, too.
+        _each(plan.folders if plan.builtin else ()),
         shell.CLEAN,
         image.BUILD,
         f"work() {{\n{_work(plan, name, tag, key)}\n}}",
         shell.GUARD,
     ]
     return "\n".join(parts)
+
+
+def _each(folders: tuple[str, ...]) -> str:
+    """Return the function that prints the run's own folders below these; a link is none."""
+    words = " ".join(map(shlex.quote, folders))
+    return f'folders() {{\n  for x in {words}; do [ ! -d "$x/$R" ] || [ -L "$x/$R" ] || echo "$x/$R"; done\n}}'
 
 
 def _work(plan: Plan, name: str, tag: str, key: str) -> str:

@@ -2,8 +2,9 @@
 
 The guard is a session of its own, so that what ends the login (Ctrl-C here, a lost connection) does not end it. It
 waits for the work to end, for its deadline, or for the end of the login's standard input (descriptor 7); then it takes
-away whatever bears this run's name: containers, tasks, snapshots, images and leases of its own containerd namespace,
-pods and images of the kubelet's by their label, control groups, its folder. Nothing else is touched.
+away whatever bears this run's name: containers, tasks, snapshots, images and leases of its own containerd namespace and
+the daemon's empty folders of it, pods and images of the kubelet's by their label, control groups, its folder. Nothing
+else is touched.
 
 Names that the parts share, all set by :func:`.script.render`: N the nonce, R the run's name (also its namespace), K its
 label's value, C ctr, A the daemon's socket, S the deadline of one container in seconds.
@@ -67,6 +68,7 @@ for g in /sys/fs/cgroup/pids /sys/fs/cgroup; do
 done
 """
 
+#: folders: those of the daemon that are left of our own namespace, by `script`. empty: remove the empty ones.
 #: X NAMESPACE ID: take a container away, whatever state it is in. D: everything of our own namespace. Y: pods. N: the
 #: image in the kubelet's namespace, by every name that it has there: CRI gives each image one more, its id.
 CLEAN: Final = r"""
@@ -96,6 +98,13 @@ D() {
   done
   for x in $(c "$R" content ls -q); do c "$R" content rm "$x" >/dev/null; done
   c "$R" namespaces rm "$R" >/dev/null
+}
+empty() {
+  for k in 1 2 3 4 5 6 7 8 9 10; do
+    folders | while IFS= read -r x; do rmdir "$x"; done
+    [ -n "$(folders)" ] || break
+    sleep 0.2 2>/dev/null || sleep 1
+  done
 }
 G() {
   for g in /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do
@@ -143,6 +152,7 @@ clean() {
   rm -rf "/run/$R" "/tmp/$R"
   # A ctr that was killed leaves its pipes (containerd defaults/defaults_unix.go: DefaultFIFODir).
   for x in /run/containerd/fifo/*/"$R"-*; do [ ! -e "$x" ] || rm -rf "${x%/*}"; done
+  empty
   G
 }
 left() {
@@ -156,6 +166,7 @@ left() {
   for x in /run/"$R" /tmp/"$R" /run/containerd/fifo/*/"$R"-* /sys/fs/cgroup/"$R" /sys/fs/cgroup/*/"$R"; do
     [ ! -e "$x" ] || echo "$x"
   done
+  folders
 }
 """
 

@@ -100,6 +100,10 @@ UNREACHED = "not reached: "
 #: What is said of a fact that nobody asked for, and of one whose answer was on its way when the deadline passed.
 UNASKED = "was not looked at"
 OVERDUE = "no answer within the deadline"
+#: Why a node was not asked to its end that is not to blame for it: this machine's limits, the user, this program.
+EXHAUSTED = "this machine could not start another thread or process"
+INTERRUPTED = "interrupted"
+FAILED = "pytest-gpuready itself failed"
 
 
 @dataclass(frozen=True)

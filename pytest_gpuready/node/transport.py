@@ -8,6 +8,7 @@ time-out, sudo).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -263,6 +264,8 @@ class Shell:
         try:
             process = self._open()
         except OSError as error:
+            if is_exhaustion(error):
+                raise  # the node is not to blame for it
             program = error.filename or "the transport's program"
             return Reply(trouble=f"{program} cannot be started here: {error.strerror}")
         if process is None:
@@ -379,7 +382,15 @@ class Shell:
             process.wait(2)
         except subprocess.TimeoutExpired:
             # It cannot be killed (of another user, by sudo; in state D): whenever it ends, somebody waits for it.
-            threading.Thread(target=process.wait, daemon=True).start()
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=process.wait, daemon=True).start()
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether this machine had no memory, process, thread or descriptor left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
 class Mortal(Protocol):

@@ -1,13 +1,12 @@
 """Remedies: the commands that mend it on *this* node, typed as printed.
 
 `mend` in a check is a `Remedies`; each family has its own part. One element of `commands` is one paste; whatever comes
-from the node is quoted; nothing that a node's file holds is written back.
+from the node is quoted by `pytest_gpuready.quoting`; nothing that a node's file holds is written back.
 """
 
 from __future__ import annotations
 
 import importlib
-import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,8 +39,3 @@ class Remedies:
         part = getattr(importlib.import_module(module), attribute)(self.views)
         setattr(self, name, part)
         return part
-
-
-def quote(word: str) -> str:
-    """A word of the node's for a shell."""
-    return shlex.quote(word)

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Remedy, Undetermined
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.containerd import PLUGIN_TABLES, ContainerdRemedies
 from pytest_gpuready.remedies.edits import append, aside, insert_after, set_value
 from pytest_gpuready.remedies.packages import OWNERS, PackageRemedies

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.containerd_service import ServiceRemedies, known
 from pytest_gpuready.remedies.edits import (
     Change,

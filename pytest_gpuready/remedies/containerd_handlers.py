@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.model import Remedy, Where
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.containerd_files import PLUGIN_TABLES, PLUGINS, USUAL_RUNTIME, FileRemedies, handler_table
 from pytest_gpuready.remedies.containerd_service import known
 from pytest_gpuready.remedies.edits import (
@@ -287,7 +287,7 @@ class HandlerRemedies(FileRemedies):
         """Another handler is the default."""
         name, flavour = self.config.handler_name, self._flavour
         if flavour.name in ("k3s", "RKE2"):
-            words = f"Start {flavour.name} with --default-runtime {name}, or give pods runtimeClassName: {name}."
+            words = f"Start {flavour.name} with --default-runtime {quote(name)}, or give pods runtimeClassName: {name}."
             return Remedy(words, self._restart_only())
         generated = self._generated()
         if generated is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_gpuready.model import Denied, NotApplicable, Remedy, Undetermined
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import UNQUOTABLE, here_document, quote_path_entry, quote_unit, unit_command
 from pytest_gpuready.remedies.kubernetes import KubernetesRemedies
 from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_config import ContainerdConfig
@@ -33,8 +33,6 @@ T = TypeVar("T")
 _EXIT_EXEC = 203
 #: What containerd says of its command line (github.com/urfave/cli, which takes both -flag and --flag).
 _FLAG = re.compile(r"flag (?:provided but not defined|needs an argument): (-\S+)")
-#: Words that mean the same to systemd with and without quotes.
-_PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 
 #: What installs containerd, by package manager.
 _INSTALL: dict[str, str] = {
@@ -115,7 +113,7 @@ class ServiceRemedies:
     def restart_command(self) -> str | None:
         """What restarts the daemon on this node; None where only a person knows."""
         service = self._service
-        return f"{self._sudo}systemctl restart {quote(service)}" if service and self._systemd else None
+        return f"{self._sudo}systemctl restart {quote_unit(service)}" if service and self._systemd else None
 
     def _restart_only(self) -> tuple[str, ...]:
         command = self.restart_command()
@@ -139,7 +137,7 @@ class ServiceRemedies:
             return Remedy(
                 f"Let containerd have the node's {what}: its service is not to set {', '.join(keys)}.", commands
             )
-        words = f": `systemctl cat {self._service}` may show by what" if self._service else ""
+        words = f": `systemctl cat {quote_unit(self._service)}` may show by what" if self._service else ""
         return Remedy(
             f"Let containerd have the node's {what}. What starts it gives it a mount namespace of its own{words}; then "
             "restart it."
@@ -153,11 +151,11 @@ class ServiceRemedies:
 
     def _drop_in(self, settings: list[str]) -> tuple[str, ...]:
         """What gives the daemon's unit these settings, by a drop-in that is read last."""
-        folder = quote(f"/etc/systemd/system/{self._service}.service.d")
+        folder = f"/etc/systemd/system/{quote_unit(str(self._service))}.service.d"
         lines = "\n".join(["[Service]", *settings])
         return (
             f"{self._sudo}mkdir -p {folder}",
-            f"{self._sudo}tee {folder}/zz-gpuready.conf <<'EOF'\n{lines}\nEOF",
+            here_document(f"{self._sudo}tee {folder}/zz-gpuready.conf", lines),
             f"{self._sudo}systemctl daemon-reload",
             *self._restart_only(),
         )
@@ -177,11 +175,12 @@ class ServiceRemedies:
             words = [first, *_without_flag(flags, said[1])]
         else:
             return None
-        if not all(_PLAIN.fullmatch(word) for word in words):
-            return Remedy(f"{wrong}: mend ExecStart (`systemctl cat {unit.id}`), then restart it.")
+        command, shows = unit_command(words), f"`systemctl cat {quote_unit(unit.id)}`"
+        if UNQUOTABLE in command:
+            return Remedy(f"{wrong}: mend ExecStart ({shows}), then restart it.")
         return Remedy(
-            f"{wrong}: give its service another command (or mend it where `systemctl cat {unit.id}` shows it).",
-            self._drop_in(["ExecStart=", f"ExecStart={' '.join(words)}"]),
+            f"{wrong}: give its service another command (or mend it where {shows} shows it).",
+            self._drop_in(["ExecStart=", f"ExecStart={command}"]),
         )
 
     def start(self) -> Remedy:
@@ -201,10 +200,10 @@ class ServiceRemedies:
         wrong = self._other_command(unit) if unit is not None else None
         if wrong is not None:
             return wrong
-        unmask = (f"{self._sudo}systemctl unmask {quote(service)}",) if unit is not None and unit.masked else ()
+        unmask = (f"{self._sudo}systemctl unmask {quote_unit(service)}",) if unit is not None and unit.masked else ()
         return Remedy(
             f"Start {service}, now and at every boot.",
-            (*unmask, f"{self._sudo}systemctl enable --now {quote(service)}"),
+            (*unmask, f"{self._sudo}systemctl enable --now {quote_unit(service)}"),
         )
 
     # ------------------------------------------------------------------ packages
@@ -290,7 +289,7 @@ class ServiceRemedies:
         if found:
             folder = posixpath.dirname(found)
             words = f"{program} is in {folder}: extend PATH where the command is typed."
-            return Remedy(words, (f'export PATH="$PATH":{quote(folder)}',))
+            return Remedy(words, (f'export PATH="$PATH":{quote_path_entry(folder)}',))
         if known(lambda: self.platform.program("containerd"), None):
             return Remedy(f"{program} is not on this node: it comes with containerd's own archive and packages.")
         return self.install()

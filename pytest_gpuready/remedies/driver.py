@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Edit, NotApplicable, Remedy, Undetermined
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import here_document, loader_folder, quote, quote_package
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.platform import Platform
 
@@ -68,7 +68,7 @@ class DriverRemedies:
 
     def install_command(self, *packages: str) -> tuple[str, ...]:
         """The command that installs packages with the node's package manager, one of `_INSTALL`; none for none."""
-        return (f"{self._sudo}{_INSTALL[self.manager]} {' '.join(map(quote, packages))}",) if packages else ()
+        return (f"{self._sudo}{_INSTALL[self.manager]} {' '.join(map(quote_package, packages))}",) if packages else ()
 
     def _then(self, last: str, commands: tuple[str, ...]) -> tuple[str, ...]:
         """What comes after the commands that install, if there are any: where they make a new snapshot, a reboot."""
@@ -109,7 +109,7 @@ class DriverRemedies:
             commands: tuple[str, ...] = (f"{self._sudo}rpm-ostree kargs {words}",)
             edits: tuple[Edit, ...] = ()
         else:
-            commands = (f"{self._sudo}tee {_NOUVEAU_FILE} <<'EOF'\n{_NOUVEAU}\nEOF", *self._initramfs())
+            commands = (here_document(f"{self._sudo}tee {_NOUVEAU_FILE}", _NOUVEAU), *self._initramfs())
             lines = "".join(f"+{line}\n" for line in _NOUVEAU.splitlines())
             edits = (Edit(_NOUVEAU_FILE, f"--- /dev/null\n+++ {_NOUVEAU_FILE}\n@@ -0,0 +1,2 @@\n{lines}"),)
         return Remedy(
@@ -130,7 +130,7 @@ class DriverRemedies:
         manager, family = self.manager, self.platform.os_family
         commands: tuple[str, ...] = ()
         if manager == "apt" and "ubuntu" in family:
-            tools = f"ubuntu-drivers-common linux-headers-{quote(self._kernel)}"
+            tools = f"ubuntu-drivers-common {quote_package(f'linux-headers-{self._kernel}')}"
             tool = f"{self._sudo}apt-get update && {self._sudo}apt-get install -y {tools}"
             commands = (tool, f"{self._sudo}ubuntu-drivers install")
             if flavour is not None:
@@ -281,7 +281,10 @@ class DriverRemedies:
         """The libraries are in a folder that the loader does not search."""
         return Remedy(
             f"Let the loader search {folder}.",
-            (f"{self._sudo}tee /etc/ld.so.conf.d/nvidia.conf <<'EOF'\n{folder}\nEOF", f"{self._sudo}ldconfig"),
+            (
+                here_document(f"{self._sudo}tee /etc/ld.so.conf.d/nvidia.conf", loader_folder(folder)),
+                f"{self._sudo}ldconfig",
+            ),
         )
 
     def libraries(self) -> Remedy:
@@ -330,11 +333,11 @@ class DriverRemedies:
 
     def _node(self, minor: int, fault: NodeFault) -> tuple[str, ...]:
         if fault.mode is not None:
-            return (f"{self._sudo}chmod {fault.mode:o} {fault.path}",)
+            return (f"{self._sudo}chmod {fault.mode:o} {quote(fault.path)}",)
         if fault.owner is not None:
-            return (f"{self._sudo}chown {fault.owner} {fault.path}",)
-        make = f"{self._sudo}mknod -m 666 {fault.path} c {self.driver.frontend_major} {minor}"
-        return (make,) if fault.missing else (f"{self._sudo}rm -rf {fault.path}", make)
+            return (f"{self._sudo}chown {quote(fault.owner)} {quote(fault.path)}",)
+        make = f"{self._sudo}mknod -m 666 {quote(fault.path)} c {self.driver.frontend_major} {minor}"
+        return (make,) if fault.missing else (f"{self._sudo}rm -rf {quote(fault.path)}", make)
 
     def uvm(self, *, loaded: bool) -> Remedy:
         """nvidia-uvm is not loaded, or its nodes are missing or wrong."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
 from pytest_gpuready.containerd.load import load
 from pytest_gpuready.model import Denied, Edit, Undetermined
+from pytest_gpuready.quoting import append_by_sed, escape_sed_replacement, here_document, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -188,7 +188,7 @@ def only(change: Change | None) -> list[Change]:
 
 def aside(path: str) -> Change:
     """Put a file or a folder out of its readers' sight; its content is kept."""
-    return Change(path, None, f"mv {shlex.quote(path)} {shlex.quote(f'{path}{ASIDE}')}")
+    return Change(path, None, f"mv {quote(path)} {quote(f'{path}{ASIDE}')}")
 
 
 def append(path: str, old: bytes | None, block: str) -> Change:
@@ -197,7 +197,7 @@ def append(path: str, old: bytes | None, block: str) -> Change:
     gap = "" if not start or start.endswith(b"\n\n") else "\n" if start.endswith(b"\n") else "\n\n"
     body = f"{gap}{block}".rstrip("\n") + "\n"
     verb = "tee" if old is None else "tee -a"
-    return Change(path, start + body.encode(), f"{verb} {shlex.quote(path)} >/dev/null <<'EOF'\n{body}EOF")
+    return Change(path, start + body.encode(), here_document(f"{verb} {quote(path)} >/dev/null", body))
 
 
 def _lines(old: bytes) -> tuple[list[bytes], int]:
@@ -225,7 +225,7 @@ def on_line(
         return None
     lines[line - 1] = changed.encode()
     sed = "sed -i -E" if extended else "sed -i"
-    return Change(path, b"\n".join(lines), f"{sed} {shlex.quote(f'{line}{script}')} {shlex.quote(path)}")
+    return Change(path, b"\n".join(lines), f"{sed} {quote(f'{line}{script}')} {quote(path)}")
 
 
 def comment_out(path: str, old: bytes, first: int, last: int) -> Change | None:
@@ -236,16 +236,19 @@ def comment_out(path: str, old: bytes, first: int, last: int) -> Change | None:
     for number in range(first - 1, last):
         lines[number] = b"# " + lines[number]
     where = f"{first}" if first == last else f"{first},{last}"
-    return Change(path, b"\n".join(lines), f"sed -i {shlex.quote(f'{where}s/^/# /')} {shlex.quote(path)}")
+    return Change(path, b"\n".join(lines), f"sed -i {quote(f'{where}s/^/# /')} {quote(path)}")
 
 
 def set_value(path: str, old: bytes, line: int, value: str) -> Change | None:
     """Give the key on a line another value: everything after the first `=` is replaced."""
-    safe = value.replace("\\", "\\\\").replace("|", "\\|").replace("&", "\\&")
     if "|" in value or "\n" in value:
         return None  # the one mark that stands between sed's parts
     return on_line(
-        path, old, line, f"s|=.*|= {safe}|", lambda text: re.sub(r"=.*", lambda _: f"= {value}", text, count=1)
+        path,
+        old,
+        line,
+        f"s|=.*|= {escape_sed_replacement(value)}|",
+        lambda text: re.sub(r"=.*", lambda _: f"= {value}", text, count=1),
     )
 
 
@@ -257,9 +260,7 @@ def insert_after(path: str, old: bytes, line: int, text: str) -> Change | None:
     if line == count == len(lines):
         lines.append(b"")  # sed ends a last line that had no end
     lines.insert(line, text.encode())
-    # GNU's and busybox' sed drop blanks before the text unless a backslash stands there, and read backslashes in it.
-    script = f"{line}a\\" + text.replace("\\", "\\\\")
-    return Change(path, b"\n".join(lines), f"sed -i {shlex.quote(script)} {shlex.quote(path)}")
+    return Change(path, b"\n".join(lines), f"sed -i {quote(append_by_sed(line, text))} {quote(path)}")
 
 
 def table_end(old: bytes, line: int) -> int:

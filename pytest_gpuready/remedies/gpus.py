@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import echo, quote, quote_package
 from pytest_gpuready.remedies.driver import DriverRemedies
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.nvml import Nvml
@@ -110,9 +110,9 @@ class GpuRemedies:
                 "The GPUs are given to virtual machines. To have one back: stop its machine, take it out of what binds "
                 "it at boot (vfio-pci.ids, driverctl), then bind it to nvidia.",
                 tuple(
-                    f"echo {device.address} | {self._sudo}tee /sys/bus/pci/drivers/vfio-pci/unbind && "
-                    f"echo nvidia | {self._sudo}tee /sys/bus/pci/devices/{device.address}/driver_override && "
-                    f"echo {device.address} | {self._sudo}tee /sys/bus/pci/drivers_probe"
+                    f"{echo(device.address)} | {self._sudo}tee /sys/bus/pci/drivers/vfio-pci/unbind && "
+                    f"echo nvidia | {self._sudo}tee /sys/bus/pci/devices/{quote(device.address)}/driver_override && "
+                    f"{echo(device.address)} | {self._sudo}tee /sys/bus/pci/drivers_probe"
                     for device in taken[:1]
                 ),
             )
@@ -145,7 +145,7 @@ class GpuRemedies:
         if manager == "apt" and "ubuntu" in self.platform.os_family:
             return self._driver.install_command(f"nvidia-fabricmanager-{driver.partition('.')[0]}")
         if manager == "apt":
-            return (f"{self._sudo}apt-get install -y {quote(f'nvidia-fabricmanager={driver}*')}",)
+            return (f"{self._sudo}apt-get install -y {quote_package(f'nvidia-fabricmanager={driver}*')}",)
         if manager in ("dnf", "yum", "tdnf", "zypper"):
             return self._driver.install_command(f"nvidia-fabricmanager-{driver}")
         return ()

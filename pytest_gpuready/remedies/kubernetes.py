@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Remedy, Undetermined
+from pytest_gpuready.quoting import escape_sed_replacement, here_document, quote, quote_unit
 from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, ContainerdLive
 from pytest_gpuready.views.daemons import same_socket
 from pytest_gpuready.views.kubernetes import CONFIG, FLAGS, Kubernetes
@@ -42,24 +42,24 @@ class KubernetesRemedies:
         if any(same_socket(daemon.socket, endpoint) for daemon in self.live.daemons):
             return Remedy(
                 "Judge the containerd that the kubelet uses.",
-                (f"pytest --gpuready --gpuready-containerd={shlex.quote(endpoint)}{self._hosts()}",),
+                (f"pytest --gpuready --gpuready-containerd={quote(endpoint)}{self._hosts()}",),
             )
         judged = (self.live.selected, *self.live.daemons)
         target = next((daemon.socket for daemon in judged if daemon is not None), DEFAULT_SOCKET)
+        service = quote_unit(self.kubernetes.service)
         summary = "Point the kubelet at containerd. Drain the node first: no pod is taken over."
         path = setting.where.path if setting and setting.where else ""
         if path not in (FLAGS, CONFIG) or _PLAIN_PATH.fullmatch(target) is None:
             return Remedy(
                 f"{summary} Its service says where its settings are.",
-                (f"systemctl cat {self.kubernetes.service}",),
+                (f"systemctl cat {service}",),
             )
+        address = f"unix://{escape_sed_replacement(target)}"
         if path == FLAGS:
-            edit = f's|--container-runtime-endpoint=[^ "]*|--container-runtime-endpoint=unix://{target}|'
+            edit = f's|--container-runtime-endpoint=[^ "]*|--container-runtime-endpoint={address}|'
         else:
-            edit = f"s|^containerRuntimeEndpoint:.*|containerRuntimeEndpoint: unix://{target}|"
-        return Remedy(
-            summary, (f"{self.sudo}sed -i '{edit}' {path}", f"{self.sudo}systemctl restart {self.kubernetes.service}")
-        )
+            edit = f"s|^containerRuntimeEndpoint:.*|containerRuntimeEndpoint: {address}|"
+        return Remedy(summary, (f"{self.sudo}sed -i {quote(edit)} {path}", f"{self.sudo}systemctl restart {service}"))
 
     def runtime_class(self, handler: str) -> Remedy:
         """No RuntimeClass points to the handler."""
@@ -70,14 +70,14 @@ class KubernetesRemedies:
         manifest = f"apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata:\n  name: {handler}\nhandler: {handler}"
         return Remedy(
             "Create the RuntimeClass, wherever kubectl reaches the cluster.",
-            (f"kubectl apply -f - <<'EOF'\n{manifest}\nEOF",),
+            (here_document("kubectl apply -f -", manifest),),
         )
 
     def device_plugin(self) -> Remedy:
         """The kubelet offers no GPU, or not all of them."""
         node = "NODE"
         with contextlib.suppress(Undetermined, Denied):
-            node = shlex.quote(self.kubernetes.node_name)
+            node = quote(self.kubernetes.node_name)
         look = f"kubectl get pods -A -o wide --field-selector spec.nodeName={node}"
         if self._operator:
             return Remedy(
@@ -101,7 +101,7 @@ class KubernetesRemedies:
 
     def start_kubelet(self) -> Remedy:
         """The kubelet is set up and does not run."""
-        service = self.kubernetes.service
+        service = quote_unit(self.kubernetes.service)
         return Remedy(
             "Start the kubelet; if it ends again, its journal says why.",
             (f"{self.sudo}systemctl enable --now {service}", f"{self.sudo}journalctl -u {service} -n 50 --no-pager"),
@@ -115,4 +115,4 @@ class KubernetesRemedies:
 
     def _hosts(self) -> str:
         node = self.views.facts.node
-        return f" --hosts={shlex.quote(node)}" if "://" in node else ""
+        return f" --hosts={quote(node)}" if "://" in node else ""

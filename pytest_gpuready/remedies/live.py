@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.live.image import full_reference, missing_tag
 from pytest_gpuready.model import Remedy
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.containerd_service import known
 from pytest_gpuready.views.containerd_live import DEFAULT_SOCKET, ContainerdLive
 from pytest_gpuready.views.daemons import same_socket
@@ -47,5 +47,5 @@ class LiveRemedies:
         sudo = self.platform.sudo_prefix
         socket = known(lambda: self.views.get(ContainerdLive).socket, DEFAULT_SOCKET)
         address = "" if same_socket(socket, DEFAULT_SOCKET) else f" -a {quote(socket)}"
-        space = "" if namespace == "default" else f" -n {namespace}"
+        space = "" if namespace == "default" else f" -n {quote(namespace)}"
         return f"{sudo}ctr{address}{space}"

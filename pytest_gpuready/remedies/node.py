@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
-from pytest_gpuready.node.facts import OVERDUE
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.node.facts import EXHAUSTED, FAILED, INTERRUPTED, OVERDUE
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ _REACH: tuple[tuple[str, str], ...] = (
     ),
 )
 
+#: How a reason begins that lies on this side → what to do about it. No login by hand finds out more.
+_HERE: tuple[tuple[str, str], ...] = (
+    (EXHAUSTED, "Lower --gpuready-jobs, or raise this machine's limits (ulimit -v, -u and -n)."),
+    (INTERRUPTED, "Run it again: it was ended before this node had answered."),
+    (FAILED, "Report it with the words above: it is a fault of pytest-gpuready, not of the node."),
+)
+
 
 class NodeRemedies:
     """`mend.node`."""
@@ -57,7 +65,10 @@ class NodeRemedies:
         self.node = views.facts.node
 
     def reach(self, why: str) -> Remedy:
-        """The login does not work."""
+        """The login does not work, or was not tried to its end."""
+        here = next((advice for words, advice in _HERE if why.startswith(words)), None)
+        if here is not None:
+            return Remedy(here)
         advice = next(
             (advice for words, advice in _REACH if words in why),
             "Make this login work by hand first, without a prompt.",
@@ -103,8 +114,8 @@ class NodeRemedies:
 
 
 def _ssh_words(target: str) -> str:
-    """`user@host:port` as ssh's arguments."""
+    """Return `user@host:port` as ssh's arguments; an IPv6 address loses its brackets."""
     place, colon, port = target.rpartition(":")
-    if colon and port.isdigit() and (":" not in place or place.endswith("]")):
-        return f"-p {port} {quote(place.replace('[', '').replace(']', ''))}"
-    return quote(target.replace("[", "").replace("]", ""))
+    if colon and re.fullmatch("[0-9]+", port) and (":" not in place or place.endswith("]")):
+        return f"-p {port} {_ssh_words(place)}"
+    return quote(re.sub(r"(^|@)\[([^][]*)\]$", r"\1\2", target))

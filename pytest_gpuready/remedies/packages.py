@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Denied, Remedy, Undetermined
-from pytest_gpuready.remedies import quote
+from pytest_gpuready.quoting import quote_package, quote_unit
 from pytest_gpuready.views.containerd_live import ContainerdLive
 from pytest_gpuready.views.platform import Platform
 from pytest_gpuready.views.toolkit import FAMILY, OPERATOR_ROOT, Toolkit
@@ -102,7 +102,7 @@ class PackageRemedies:
             )
         ready = self.repository_ready(manager)
         commands = () if ready else self._repository(manager)
-        install = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote, names)))}"
+        install = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote_package, names)))}"
         held: set[str] = set()
         if manager == "apt":
             held = self._held()
@@ -133,7 +133,7 @@ class PackageRemedies:
                 and self._elsewhere(owner) is None
             ):
                 names = (owner, *others)
-                command = f"{self.sudo}{_REINSTALL[manager].format(' '.join(map(quote, names)))}"
+                command = f"{self.sudo}{_REINSTALL[manager].format(' '.join(map(quote_package, names)))}"
                 summary = f"{' and '.join(names)} should bring a {name} that works: install the package anew."
                 return self._finished(manager, summary, (command,))
             # The whole is there without this part: removed by force. Asked for the whole, apt finds it installed.
@@ -146,7 +146,7 @@ class PackageRemedies:
         manager = self._manager()
         if manager not in _INSTALL:
             return Remedy(f"Install {' and '.join(names)} by the means that built the node.")
-        command = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote, names)))}"
+        command = f"{self.sudo}{_INSTALL[manager].format(' '.join(map(quote_package, names)))}"
         if manager == "apt":
             command = f"{self.sudo}apt-get update && {command}"
         return self._finished(manager, f"Install {' and '.join(names)}.", (command,))
@@ -158,7 +158,7 @@ class PackageRemedies:
             return Remedy(
                 f"{name} is installed and a file of it is gone: install it anew by the means that built the node."
             )
-        command = f"{self.sudo}{_REINSTALL[manager].format(quote(name))}"
+        command = f"{self.sudo}{_REINSTALL[manager].format(quote_package(name))}"
         return self._finished(manager, f"{name} is installed and a file of it is gone: install it anew.", (command,))
 
     def by_hand(self, what: str, whose: str) -> Remedy:
@@ -173,7 +173,7 @@ class PackageRemedies:
         manager = self._manager()
         if manager not in _UPGRADE:
             return Remedy(f"Bring {' and '.join(names)} up to date by the means that built the node.")
-        command = f"{self.sudo}{_UPGRADE[manager].format(' '.join(map(quote, names)))}"
+        command = f"{self.sudo}{_UPGRADE[manager].format(' '.join(map(quote_package, names)))}"
         if manager == "apt":
             command = f"{self.sudo}apt-get update && {command}"
         return self._finished(manager, f"Bring {', '.join(names)} up to date.", (command,))
@@ -268,6 +268,6 @@ class PackageRemedies:
             if live.flavour.name in ("k3s", "RKE2") and live.service:
                 return Remedy(
                     f"{summary} {live.flavour.name} finds it when it starts.",
-                    (*commands, f"{self.sudo}systemctl restart {quote(live.service)}"),
+                    (*commands, f"{self.sudo}systemctl restart {quote_unit(live.service)}"),
                 )
         return Remedy(summary, commands)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.edits import Change, comment_out, on_line, only, set_value, table_end
 from pytest_gpuready.remedies.tomledit import by_tomlkit, keep, put
 
@@ -153,8 +153,8 @@ def _line_after_line(shop: Workshop, path: str, old: bytes, line: int) -> list[C
         if change is None:
             break
         new = change.new or b""
-        script.append(f"-e {shlex.quote(f'{line}s/^/# /' if last == line else f'{line},{last}s/^/# /')}")
-        whole = Change(path, new, f"sed -i {' '.join(script)} {shlex.quote(path)}")
+        script.append(f"-e {quote(f'{line}s/^/# /' if last == line else f'{line},{last}s/^/# /')}")
+        whole = Change(path, new, f"sed -i {' '.join(script)} {quote(path)}")
         after = shop.after([whole])
         if after is None or after.error is None:
             return [whole]
@@ -179,6 +179,6 @@ def _translated(path: str, old: bytes) -> Iterator[Proposal]:
         if other.encode() in new:
             new = new.replace(other.encode(), plugin.encode())
             script.append(f"s|{other.replace('.', '[.]')}|{plugin}|g")
-            words = " ".join(f"-e {shlex.quote(one)}" for one in script)
-            change = Change(path, new, f"sed -i {words} {shlex.quote(path)}")
+            words = " ".join(f"-e {quote(one)}" for one in script)
+            change = Change(path, new, f"sed -i {words} {quote(path)}")
             yield f"Turn {path} into a file of version {version}", [change]

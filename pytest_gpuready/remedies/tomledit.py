@@ -12,9 +12,9 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-import shlex
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuready.quoting import append_by_sed, escape_sed_pattern, escape_sed_replacement, quote
 from pytest_gpuready.remedies.edits import Change
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> C
     script = targeted(before, new)
     if script is None:
         return None
-    words = shlex.quote(script[0]) if len(script) == 1 else " ".join(f"-e {shlex.quote(one)}" for one in script)
-    return Change(path, sed(text, script).encode(), f"sed -i {words} {shlex.quote(path)}")
+    words = quote(script[0]) if len(script) == 1 else " ".join(f"-e {quote(one)}" for one in script)
+    return Change(path, sed(text, script).encode(), f"sed -i {words} {quote(path)}")
 
 
 def put(document: Any, keys: Sequence[str], value: str | bool | int) -> None:  # noqa: FBT001
@@ -145,9 +145,8 @@ def _bare(text: str) -> list[str]:
 
 def _insertions(line: int, texts: list[str]) -> Iterator[str]:
     for text in texts:
-        # sed has no line before the first to add after, and adds none that is empty. A backslash keeps blanks.
-        safe = text.strip() and _plain(text)
-        yield f"{line}a\\" + text.replace("\\", "\\\\") if safe else ""
+        # sed has no line before the first to add after, and adds none that is empty.
+        yield append_by_sed(line, text) if text.strip() and _plain(text) else ""
 
 
 def _plain(text: str) -> bool:
@@ -172,9 +171,7 @@ def _word(number: int, old: str, new: str) -> str:
     gone, come = old[start : len(old) - end], new[start : len(new) - end]
     if not gone or "|" in gone + come or len(gone) > _LONGEST or not _plain(gone + come):
         return ""
-    pattern = re.sub(r"([][\\.*^$])", r"\\\1", gone)
-    replacement = re.sub(r"([&\\])", r"\\\1", come)
-    return f"{number}s|{pattern}|{replacement}|"
+    return f"{number}s|{escape_sed_pattern(gone)}|{escape_sed_replacement(come)}|"
 
 
 _COMMAND = re.compile(r"(?P<first>[0-9]+)(,(?P<last>[0-9]+))?(?P<verb>[das])(?P<rest>.*)", re.DOTALL)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.containerd.toml import Dialect, TomlError, loads
 from pytest_gpuready.model import Denied, Edit, Remedy, Undetermined, Where
 from pytest_gpuready.node.facts import file
-from pytest_gpuready.remedies import quote
-from pytest_gpuready.remedies.edits import aside, comment_out
+from pytest_gpuready.quoting import escape_sed_replacement, here_document, quote, quote_path_entry, udev_command
+from pytest_gpuready.remedies.edits import aside, comment_out, toml_string
 from pytest_gpuready.remedies.packages import PackageRemedies
 from pytest_gpuready.views.containerd_live import ContainerdLive
 from pytest_gpuready.views.platform import PLACES, Platform
@@ -69,7 +69,7 @@ class ToolkitRemedies:
         if not _sets(new, problem):
             return Remedy(words)
         diff = "".join(difflib.unified_diff(old, new, path, path, n=0))
-        value = problem.mend.replace("\\", "\\\\").replace("&", "\\&").replace("|", "\\|")
+        value = escape_sed_replacement(problem.mend)
         return Remedy(
             f"Set {name} = {problem.mend}; it is read at each container start, nothing has to be restarted.",
             (f"{self.sudo}sed -i {quote(f'{number}s|=.*|= {value}|')} {quote(path)}",),
@@ -88,7 +88,7 @@ class ToolkitRemedies:
         # The hook executes nvidia-container-cli as it is named, and looks for it only where it is not
         # (toolkit v1.20.0:cmd/nvidia-container-runtime-hook/main.go:41).
         value = usual if usual != "nvidia-container-cli" else lies or f"/usr/bin/{usual}"
-        setting = self.setting(Setting(where, key, f'"{value}"'))
+        setting = self.setting(Setting(where, key, toml_string(value)))
         if lies is not None:
             return setting
         brought = packages.program(usual)
@@ -117,7 +117,7 @@ class ToolkitRemedies:
         if lying is None:
             return self.runc()
         config = toolkit.config
-        value = '["runc", "crun"]' if lying.startswith(_USUAL) else f'["{lying}", "runc", "crun"]'
+        value = '["runc", "crun"]' if lying.startswith(_USUAL) else f'[{toml_string(lying)}, "runc", "crun"]'
         where = config.where(RUNTIME, "runtimes")
         remedy = self.setting(Setting(where, (RUNTIME, "runtimes"), value))
         if remedy.commands:
@@ -149,19 +149,19 @@ class ToolkitRemedies:
 
     def dev_char(self, program: str) -> Remedy:
         """Make the links below /dev/char now and at every load of the driver."""
-        command = f"{program} system create-dev-char-symlinks --create-all"
-        rule = f'ACTION=="add", DEVPATH=="/bus/pci/drivers/nvidia", RUN+="{command}"'
+        words = ("system", "create-dev-char-symlinks", "--create-all")
+        rule = f'ACTION=="add", DEVPATH=="/bus/pci/drivers/nvidia", RUN+="{udev_command([program, *words])}"'
         return Remedy(
             "Make the links now, and by a udev rule whenever the driver is loaded. Running containers keep "
             "their fault until they are started anew. Mode jit-cdi (toolkit 1.18) needs none of this.",
-            (f"{self.sudo}{command}", f"{self.sudo}tee {_RULE} <<'EOF'\n{rule}\nEOF"),
+            (f"{self.sudo}{quote(program)} {' '.join(words)}", here_document(f"{self.sudo}tee {_RULE}", rule)),
         )
 
     def path_for(self, folder: str, command: str) -> Remedy:
         """A program that is on the node and not on PATH."""
         return Remedy(
             f"It is in {folder}, which is not on PATH: extend PATH for the command.",
-            (f'{self.sudo}env PATH="$PATH:"{quote(folder)} {command}',),
+            (f'{self.sudo}env PATH="$PATH:"{quote_path_entry(folder)} {command}',),
         )
 
 

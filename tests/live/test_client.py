@@ -175,3 +175,35 @@ def test_the_runner_runs_what_is_planned_in_the_same_login(ctr: Path, monkeypatc
     assert fact is not None
     assert "ctr-gpus" in (sections(fact.data) or {})
     assert "live.ctr-gpus" in run.nodes[0].findings
+
+
+def asked_with(ctr: Path, folders: list[Path], left: str) -> bytes:
+    """What is told to be left by a run whose client does this as it starts a container; `$space` is its namespace."""
+    first, _, rest = CTR.partition("\n")
+    words = "space=; for word do case $word in --namespace=*) space=${word#*=} ;; esac; done"
+    ctr.write_text(f'{first}\n{words}\n[ -z "$space" ] || {{ {left}; }}\n{rest}')
+    container = Container("x", ("ctr-gpus",))
+    planned = plan.Plan(containers=(container,), ctr=str(ctr), socket="/s", folders=tuple(map(str, folders)))
+    return asked(planned)["left"][0]
+
+
+def test_the_empty_folders_of_the_runs_own_namespace_go_with_it(ctr: Path, tmp_path: Path) -> None:
+    """As the daemon and runc leave them; another namespace's stays."""
+    folders = [tmp_path / name for name in ("a root", "state", "runc")]
+    make = "; ".join(f"mkdir -p '{folder}'/$space '{folder}'/default" for folder in folders)
+    assert asked_with(ctr, folders, make) == b""
+    assert [[place.name for place in folder.iterdir()] for folder in folders] == [["default"]] * 3
+
+
+def test_a_folder_that_is_not_empty_stays_and_is_named(ctr: Path, tmp_path: Path) -> None:
+    left = asked_with(ctr, [tmp_path / "state"], f"mkdir -p {tmp_path}/state/$space/held")
+    (kept,) = (tmp_path / "state").iterdir()
+    assert (kept / "held").is_dir()
+    assert left == f"{kept}\n".encode()
+
+
+def test_a_link_in_their_place_is_neither_followed_nor_removed(ctr: Path, tmp_path: Path) -> None:
+    (tmp_path / "aim").mkdir()
+    make = f"mkdir -p {tmp_path}/state; ln -s {tmp_path}/aim {tmp_path}/state/$space"
+    assert asked_with(ctr, [tmp_path / "state"], make) == b""
+    assert (tmp_path / "aim").is_dir()

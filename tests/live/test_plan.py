@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuready.judge import judge_views
-from pytest_gpuready.live import ctr, plan, script
+from pytest_gpuready.live import cri, ctr, image, plan, script, shell
 from pytest_gpuready.live.ctr import Container
 from pytest_gpuready.model import Settings
 from pytest_gpuready.views import Views
 from tests.support import nodes
+from tests.support.containerd import CONFIG as MAIN
 
 if TYPE_CHECKING:
     from tests.support.simnode import SimNode
@@ -138,3 +140,22 @@ def test_without_setsid_it_says_so() -> None:
     body = script.body(plan.Plan(containers=(Container("x", ()),), socket="/s"), "0123456789ab")
     done = subprocess.run(["/bin/sh", "-c", body], capture_output=True, check=False, env={"PATH": "/nowhere"})
     assert (done.returncode, done.stdout) == (3, b"the node has no setsid\n")
+
+
+def test_the_folders_of_a_namespace_are_below_the_daemons_own_root_and_state() -> None:
+    node = nodes.ready()
+    tasks, runc = "io.containerd.runtime.v2.task", "/run/containerd/runc"
+    assert planned(node).folders == (f"/var/lib/containerd/{tasks}", f"/run/containerd/{tasks}", runc)
+    node.tree[MAIN].data = b'root = "/data/containerd"\n' + node.tree[MAIN].data
+    assert planned(node).folders == (f"/data/containerd/{tasks}", f"/run/containerd/{tasks}", runc)
+    daemon = next(proc for proc in node.procs if proc.comm == "containerd")
+    daemon.args += ["--state", "/run/k3s/containerd", "--root=relative"]
+    assert planned(node).folders == (f"/run/k3s/containerd/{tasks}", runc)
+
+
+def test_no_two_functions_of_the_script_have_one_name() -> None:
+    """Its parts share one shell: a second function of a name would take the first one's place."""
+    parts = (shell.TOOLS, shell.CLEAN, shell.GUARD, cri.SHELL, image.BUILD, "folders() {", "work() {")
+    names = re.findall(r"^([A-Za-z_]+)\(\)", "\n".join(parts), re.MULTILINE)
+    assert {"clean", "Q", "B", "running"} < set(names)
+    assert sorted(names) == sorted(set(names))

@@ -31,7 +31,8 @@ for space in $(ctr namespaces ls -q); do
 done
 sed 's/^[^ ]* \([^ ]*\) .*/mount \1/' /proc/self/mounts
 find /sys/fs/cgroup -type d \( -name '*gpuready-*' -o -path '*/k8s.io/*' \) | grep -v gpuready-lab | sed 's/^/group /'
-ls -d /run/gpuready-* /tmp/gpuready-* /run/containerd/io.containerd.*/*/* /run/containerd/fifo/* 2>/dev/null |
+ls -d /run/gpuready-* /tmp/gpuready-* /run/containerd/io.containerd.*/*/* /run/containerd/fifo/* \
+  /run/containerd/*/gpuready-* /var/lib/containerd/*/gpuready-* 2>/dev/null |
   grep -v 'gpuready-lab' | sed 's/^/path /'
 find /var/lib/containerd -type f ! -name '*.db' | wc -l | sed 's/^/files below containerd /'
 for pid in /proc/[0-9]*; do
