@@ -177,13 +177,13 @@ class TestSaving:
         statuses = [{name: found.status for name, found in one.findings.items()} for one in (report, again)]
         assert statuses[0] == statuses[1]
 
-    def test_a_folder_that_cannot_be_written_is_a_note_and_no_failure(self, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_is_a_sentence_and_costs_no_node(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         run = a_run(parse("local://"), save=tmp_path / "file", timeout=60)
         (report,) = run.run().nodes
         assert report.reached
-        (note,) = run.notes
-        assert note.startswith("the snapshot of local could not be written to ")
+        (sentence,) = run.unsaved
+        assert sentence.startswith("the snapshot of local could not be written to ")
 
     def test_a_snapshot_is_not_saved_again(self, tmp_path: Path) -> None:
         a_run(saved(tmp_path, "a"), save=tmp_path / "out").run()

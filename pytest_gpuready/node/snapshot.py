@@ -9,9 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +18,7 @@ from pytest_gpuready.node.facts import KINDS, STATES, Fact, Facts, Kind, Request
 from pytest_gpuready.node.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 #: The version this release writes, and the newest it reads.
 VERSION = 1
@@ -166,19 +164,3 @@ def file_name(label: str) -> str:
         re.fullmatch(r"(?:[a-z]+://)?[A-Za-z0-9._@-]+", label) and len(label) <= 150 and not label.endswith(("-", "."))
     )
     return name if plain else f"{name}-{hashlib.sha256(label.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
-
-
-def write(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file whole or not at all, readable by its owner only; a link at its place is replaced, never followed.
-
-    The text may come in pieces.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".gpuready-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines([text] if isinstance(text, str) else text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -31,7 +31,8 @@ from pytest_gpuready.node.facts import (
     script,
     stat,
 )
-from pytest_gpuready.node.snapshot import VERSION, SnapshotError, dumps, file_name, loads, read, write
+from pytest_gpuready.node.snapshot import VERSION, SnapshotError, dumps, file_name, loads, read
+from pytest_gpuready.outputs import write
 
 if TYPE_CHECKING:
     from pathlib import Path
