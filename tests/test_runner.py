@@ -76,6 +76,37 @@ def test_a_dead_node_and_a_damaged_snapshot_harm_no_other(sshd: Sshd, tmp_path: 
     assert local.reason is None
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"gpuready_snapshot": 1, "facts": [{"kind": "file", "arg": [], "state": "ok"}]}', "fact 1 cannot be read"),
+        ('{"gpuready_snapshot": 1, "facts": [NaN]}', "facts[0]: NaN is not JSON"),
+        ('{"gpuready_snapshot": 1, "node": ["n"], "facts": []}', "is damaged: its node is not a name"),
+        ('{"gpuready_snapshot": 1, "facts": [' + "[]," * 2_000_000 + "[]]}", "more than 2000000 values"),
+    ],
+    ids=["empty arg", "NaN", "node", "values"],
+)  # fmt: skip
+def test_a_hostile_snapshot_costs_itself_alone(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    bad, good = a_run(parse(f"snapshot://{tmp_path}/bad.json"), saved(tmp_path, "good")).run().nodes
+    assert bad.verdict == "unreachable"
+    assert f"{tmp_path}/bad.json" in (bad.reason or "")
+    assert why in (bad.reason or "")
+    assert good.reached
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_ends_no_node_and_makes_no_duration(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """It is set a day back or forth at each look: deadlines and durations are by the monotonic clock."""
+    now, looks = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: now() + jump * (next(looks) % 2))
+    run = a_run(parse("local://"), timeout=60).run()
+    assert run.nodes[0].reached
+    assert run.nodes[0].reason is None
+    assert 0 <= run.nodes[0].duration < 60
+    assert 0 <= run.duration < 60
+
+
 def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [saved(tmp_path, name) for name in ("good", "bad")]
     real: Callable[[Views], NodeReport] = judge_really

@@ -169,6 +169,9 @@ def _finding(
     merged: dict[str, Any] = {**entry}
     merged.update((key, cause[key]) for key in ("evidence", "remedy", "title") if key in cause)
     status = merged.get("status") if merged.get("status") in _STATUSES else "unknown"
+    blocked_by = tuple(_ids(merged.get("blocked_by"))) if status == "blocked" else ()
+    if status == "blocked" and not blocked_by:
+        status = "unknown"  # a check that nothing blocks is not known to be blocked
     where, expected = merged.get("where"), merged.get("expected")
     place = None
     if isinstance(where, dict) and isinstance(where.get("path"), str):
@@ -183,7 +186,6 @@ def _finding(
     )
     check = _check(check_id, merged.get("title"), advisory=merged.get("advisory") is True)
     keeps = tuple(name for name in required.names if name in routes and check_id in routes[name].roots)
-    blocked_by = tuple(_ids(merged.get("blocked_by"))) if status == "blocked" else ()
     concerned = tuple(_ids(entry.get("routes")))
     return Finding(check, clean_outcome(outcome), blocked_by, concerned, keeps if status in _ROOTS else ())
 

@@ -236,6 +236,13 @@ def test_a_command_that_cleaning_would_change_is_none() -> None:
     assert back(entry).findings["containerd.handler"].outcome.remedy.commands == ()
 
 
+@pytest.mark.parametrize("blocked_by", [[], None, "node.reachable", [7], [""]])
+def test_a_check_that_nothing_blocks_is_not_blocked(blocked_by: Any) -> None:
+    (entry,) = written(report())
+    entry["checks"].append({"check": "site.gpus", "status": "blocked", "found": "", "blocked_by": blocked_by})
+    assert back(entry).findings["site.gpus"].status == "unknown"
+
+
 def test_an_advisory_check_stays_what_its_report_says() -> None:
     (entry,) = written(report(outcomes={"toolkit.container-cli": failed("x", expected="y")}))
     for check in entry["checks"]:
