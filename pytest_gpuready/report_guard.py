@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 
+#: The plugins that write pytest's own cache, whose absence is no fault. pytest 8.0 fails on a full disk.
+_CACHES = ("lfplugin", "nfplugin", "stepwise", "stepwiseplugin")
+
+#: When the session began, seconds since 1970: in pytest-html, and in pytest before 8.4.
+_BEGAN = ("_suite_start_time", "suite_start_time")
+
+
 class Guard:
     """The plugin that does so. `troubles` takes sentences on what failed; `finish` completes pytest-html's page."""
 
@@ -39,6 +46,9 @@ class Guard:
             from pytest_html.basereport import BaseReport  # noqa: PLC0415 - only where it is asked for
 
             writers.append((BaseReport, "HTML", "_report_path"))
+        for name in _CACHES:
+            if (plugin := self._config.pluginmanager.get_plugin(name)) is not None:
+                _wrap(self._config, plugin, _without_disk)
         for plugin in self._config.pluginmanager.get_plugins():
             for kind, name, attribute in writers:
                 if isinstance(plugin, kind):
@@ -68,11 +78,7 @@ class _Report:
         self._begun = time.monotonic()
         self._plugin, self._attribute, self._fail = plugin, attribute, fail
         self._typed: str | Path = getattr(plugin, attribute)
-        for caller in config.pluginmanager.get_hookcallers(plugin) or ():
-            for implementation in caller.get_hookimpls():
-                if implementation.plugin is plugin:
-                    # pytest has no other way to outlive an error of one plugin's hook.
-                    implementation.function = self._guarded(implementation.function)  # type: ignore[misc,unused-ignore]
+        _wrap(config, plugin, self._guarded)
         try:
             self._private = _private_file(config)
         except OSError as error:
@@ -81,9 +87,10 @@ class _Report:
             self._point_to(self._private)
 
     def set_clock(self) -> None:
-        """Let pytest-html's duration be that of the monotonic clock: it subtracts times of day, which may jump."""
-        if hasattr(self._plugin, "_suite_start_time"):
-            self._plugin._suite_start_time = time.time() - (time.monotonic() - self._begun)  # noqa: SLF001
+        """Let the duration be that of the monotonic clock: these plugins subtract times of day, which may jump."""
+        for attribute in _BEGAN:
+            if hasattr(self._plugin, attribute):
+                setattr(self._plugin, attribute, time.time() - (time.monotonic() - self._begun))
 
     def write(self, finish: Callable[[str], str]) -> None:
         """Write what the plugin wrote to the path that was typed."""
@@ -117,6 +124,28 @@ class _Report:
         why = error.strerror if isinstance(error, OSError) and error.strerror else None
         why = why or f"{type(error).__name__}: {one_line(str(error), 200)}"
         self._fail(f"the {self.name} report could not be written to {one_line(str(self._typed))}: {why}")
+
+
+def _wrap(
+    config: pytest.Config, plugin: object, guarded: Callable[[Callable[..., object]], Callable[..., object]]
+) -> None:
+    """Put each hook of a plugin into another function: pytest has no other way to outlive the error of one plugin."""
+    for caller in config.pluginmanager.get_hookcallers(plugin) or ():
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin and not (implementation.wrapper or implementation.hookwrapper):
+                implementation.function = guarded(implementation.function)  # type: ignore[misc,unused-ignore]
+
+
+def _without_disk(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a hook that leaves out what the disk refuses."""
+
+    def hook(*arguments: object) -> object:
+        try:
+            return function(*arguments)
+        except OSError:
+            return None
+
+    return hook
 
 
 def _private_file(config: pytest.Config) -> Path:

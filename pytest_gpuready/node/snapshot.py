@@ -6,11 +6,12 @@ Text is kept as a list of lines (a diff of two snapshots reads well), other byte
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pytest_gpuready.node import snapshot_format, strict_json
 from pytest_gpuready.node.clean import clean, one_line
@@ -122,7 +123,7 @@ def read(path: str) -> tuple[Facts, dict[str, Any]]:
         place = Path(path)
         if "/" not in path and not place.exists():
             place = shipped().get(path, place)
-        with place.open("rb") as stream:
+        with _open(place) as stream:
             raw = stream.read(SIZE_LIMIT + 1)
         text = raw.decode("utf-8") if len(raw) <= SIZE_LIMIT else None
     except OSError as error:
@@ -139,6 +140,13 @@ def read(path: str) -> tuple[Facts, dict[str, Any]]:
     if text is None:
         raise SnapshotError(f"{name} is larger than {SIZE_LIMIT // 1024 // 1024} MiB: no snapshot")
     return loads(text, name)
+
+
+def _open(place: Path) -> BinaryIO:
+    # Nothing may ever be written to a FIFO. A shell's <(…) is an open pipe, which ends.
+    if place.is_fifo() and not str(place).startswith("/dev/fd/"):
+        raise OSError(errno.EINVAL, "it is a FIFO")
+    return place.open("rb")
 
 
 def file_name(label: str) -> str:

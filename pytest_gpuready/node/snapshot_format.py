@@ -82,8 +82,6 @@ def _request(kind: Any, arg: Any) -> Request:
 def _data(entry: dict[str, Any]) -> bytes:
     if "text" in entry:
         lines = entry["text"]
-        if "base64" in entry:
-            raise FormError("it has both text and base64")
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise FormError("its text is not a list of lines")
         data = _encoded("\n".join(lines), "text")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pytest_gpuready.checks.catalogue import FAMILIES, REACHABLE, Check, catalogue
 from pytest_gpuready.judge import clean_outcome
 from pytest_gpuready.model import Edit, Evidence, Outcome, Remedy, Status, Where
-from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.clean import one_line, shorten
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.report.inventory import KEYS
 from pytest_gpuready.report.model import VERDICTS, Finding, NodeReport, RouteReport, Verdict, worst_verdict
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 _STATUSES: tuple[str, ...] = get_args(Status)
 _ROOTS = ("fail", "unknown")
 
-#: Most GPUs and most checks of one node that are read.
-_GPUS, _CHECKS = 1024, 4096
+#: Most GPUs, checks and routes of one node that are read, and most ids, pieces of evidence and commands of one check.
+_GPUS, _CHECKS, _ROUTES, _IDS, _PIECES = 1024, 4096, 256, 1024, 64
+
+#: Longest command and longest difference of a file, in characters.
+_LONGEST = 262_144
 
 
 class ReportError(ValueError):
@@ -57,7 +60,7 @@ def node(entry: Any, settings: Settings) -> NodeReport:
     if not isinstance(entry, dict) or not isinstance(entry.get("node"), str) or not one_line(entry["node"]):
         raise ReportError("names no node")
     checks, routes = entry.get("checks"), entry.get("routes")
-    if not isinstance(checks, list) or not isinstance(routes, dict) or len(checks) > _CHECKS:
+    if not isinstance(checks, list) or not isinstance(routes, dict) or len(checks) > _CHECKS or len(routes) > _ROUTES:
         raise ReportError(f"says nothing of the checks of {one_line(entry['node'], 100)}")
     stood = {one_line(str(name), 80): _route(one_line(str(name), 80), said) for name, said in routes.items()}
     required = _required(entry.get("required_routes"), stood, settings)
@@ -211,7 +214,7 @@ def _never() -> Outcome:
 
 
 def _evidence(said: Any) -> Iterator[Evidence]:
-    for item in said if isinstance(said, list) else ():
+    for item in said[:_PIECES] if isinstance(said, list) else ():
         if isinstance(item, dict):
             yield Evidence(_text(item.get("source")) or "", _text(item.get("text")) or "")
 
@@ -220,12 +223,18 @@ def _remedy(said: Any) -> Remedy | None:
     if not isinstance(said, dict):
         return None
     commands, edits = said.get("commands"), said.get("edits")
+    if not isinstance(commands, list) or len(commands) > _PIECES:
+        commands = []
+    if not isinstance(edits, list) or len(edits) > _PIECES:
+        edits = []
+    if any(isinstance(command, str) and len(command) > _LONGEST for command in commands):
+        commands = []  # some of the commands alone would do something else than all
     return Remedy(
         _text(said.get("summary")) or "",
-        tuple(command for command in (commands if isinstance(commands, list) else ()) if isinstance(command, str)),
+        tuple(command for command in commands if isinstance(command, str)),
         tuple(
-            Edit(_text(edit.get("path")) or "", _text(edit.get("diff")) or "")
-            for edit in (edits if isinstance(edits, list) else ())
+            Edit(_text(edit.get("path")) or "", shorten(_text(edit.get("diff")) or "", _LONGEST))
+            for edit in edits
             if isinstance(edit, dict)
         ),
     )
@@ -252,7 +261,8 @@ def _inventory(said: Any) -> dict[str, object]:
 
 
 def _ids(said: Any) -> list[str]:
-    texts = (one_line(item, 200) for item in (said if isinstance(said, list) else ()) if isinstance(item, str))
+    items = said[:_IDS] if isinstance(said, list) else ()
+    texts = (one_line(item, 200) for item in items if isinstance(item, str))
     return list(dict.fromkeys(text for text in texts if text))
 
 

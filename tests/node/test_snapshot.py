@@ -169,12 +169,14 @@ class TestDamaged:
 class TestFilesOfIt:
     def test_what_cannot_be_read_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "latin").write_bytes(b'{"a": "\xe9"}')
+        os.mkfifo(tmp_path / "fifo")
         cases = {
             str(tmp_path / "none"): "cannot be read: No such file or directory",
             str(tmp_path): "cannot be read: Is a directory",
             "/tmp/\0": "no file has such a name",
             "/tmp/half-\ud800": "no file has such a name",
             str(tmp_path / "latin"): "is not UTF-8 text",
+            str(tmp_path / "fifo"): "cannot be read: it is a FIFO",
         }
         for path, words in cases.items():
             with pytest.raises(SnapshotError, match=words):

@@ -40,7 +40,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"text": None}, "its text is not a list of lines"),
     ({"text": [1]}, "its text is not a list of lines"),
     ({"text": ["a\udc7f"]}, "its text holds half a character"),
-    ({"text": ["a"], "base64": "YQ=="}, "it has both text and base64"),
     ({"base64": 3}, "its base64 is not a text"),
     ({"base64": "%%%"}, "its base64 cannot be decoded"),
     ({"base64": "é"}, "its base64 cannot be decoded"),
