@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import warnings
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ def read(config: pytest.Config) -> Asked:
     for name, path in (
         ("--gpuready-json", asked.json),
         ("--gpuready-md", asked.markdown),
-        ("--html", getattr(option, "htmlpath", None)),
-        ("--junitxml", getattr(option, "xmlpath", None)),
+        ("--html", _expanded(getattr(option, "htmlpath", None))),
+        ("--junitxml", _expanded(getattr(option, "xmlpath", None))),
     ):
         if path and path != "-":
             _check_writable(name, Path(path))
@@ -349,6 +350,11 @@ def _image(config: pytest.Config) -> str:
 def command(args: Iterable[str]) -> str:
     """The command line that made this run, to be typed again; passwords left out."""
     return shlex.join(["pytest", *(hidden(str(arg)) for arg in args)])
+
+
+def _expanded(path: str | None) -> str | None:
+    """A path as pytest and pytest-html read it."""
+    return path and os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 - pytest takes a `~` that no user has
 
 
 def _check_writable(option: str, path: Path) -> None:

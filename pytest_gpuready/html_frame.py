@@ -7,22 +7,19 @@ become markup, rows by the ten thousand.
 from __future__ import annotations
 
 import html
-import os
 import re
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.node.redact import redact_bytes
-from pytest_gpuready.node.snapshot import write
 from pytest_gpuready.report import html as report
 from pytest_gpuready.report.html_page import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from pytest_gpuready.report.model import Run
 
@@ -44,20 +41,16 @@ class Frame:
 
     def __init__(
         self,
-        config: pytest.Config,
         run: Callable[[], Run | None],
         statuses: Callable[[], Counter[str]],
         sigh: Callable[[str], None],
     ) -> None:
-        # As pytest-html makes its path (basereport.py).
-        self.path = Path.cwd() / Path(os.path.expandvars(config.option.htmlpath)).expanduser()
         self.run = run
         self.statuses = statuses
         self.sigh = sigh
         self.data: Any = None
         self.main = ""
         self.theirs = False
-        self.failed = False
         self.rows = 0
         self.left: Counter[str] = Counter()
         self._leaves: frozenset[str] | None = None
@@ -139,35 +132,17 @@ class Frame:
             self.main = report.render(run)
             self.data.title = report.title(run)
         except Exception as error:  # noqa: BLE001 - one report lost is not all
-            self._sigh(
+            self.sigh(
                 f"the HTML report: pytest-gpuready itself failed: {type(error).__name__}: {one_line(str(error), 200)}"
             )
         prefix.insert(0, self.main)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """When pytest-html has written its page, put the verdict before everything else in it.
-
-        A report that was asked for and is not there is no success.
-        """
-        result = yield
-        if self.main:
-            try:
-                page = self.path.read_text("utf-8")
-                told = self._rows()
-                page = compose(
-                    page, self.main, style=report.style(), script=report.script(), rows=told, theirs=self.theirs
-                )
-                write(self.path, page)
-            except OSError as error:
-                self._sigh(f"the HTML report could not be written to {self.path}: {error.strerror}")
-        if self.failed and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return result
-
-    def _sigh(self, sentence: str) -> None:
-        self.failed = True
-        self.sigh(sentence)
+    def page(self, page: str) -> str:
+        """Return pytest-html's finished page with the verdict before everything else in it."""
+        if not self.main:
+            return page
+        style, script = report.style(), report.script()
+        return compose(page, self.main, style=style, script=script, rows=self._rows(), theirs=self.theirs)
 
     def _rows(self) -> str:
         left = ", ".join(f"{number} {status}" for status, number in self.left.items())

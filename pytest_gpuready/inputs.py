@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.hosts import SpecError, parse_all
+from pytest_gpuready.outputs import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +74,8 @@ def hidden(text: str) -> str:
 
 def check_writable(option: str, path: Path) -> None:
     """A report that could not be written is better known before anything is done."""
-    if path.is_dir():
-        raise InputError(f"{option} {path} is a directory")
+    if why := refusal(path):
+        raise InputError(f"{option} {path} {why}: name a file that can be replaced")
     place = path.parent
     while not place.exists() and place != place.parent:
         place = place.parent

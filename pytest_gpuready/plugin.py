@@ -26,6 +26,7 @@ from pytest_gpuready.fixtures import (
     platform,
     toolkit,
 )
+from pytest_gpuready.outputs import place
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -92,11 +93,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--gpuready-json",
         metavar="PATH",
+        type=place,
         help="write the JSON report; - is standard output, pytest's own output then goes to standard error",
     )
     add(
         "--gpuready-md",
         metavar="PATH",
+        type=place,
         help="write the report as Markdown, for a chat, an issue, a ticket; - is standard output; "
         "where $GITHUB_STEP_SUMMARY is set, it is appended there too",
     )

@@ -27,8 +27,9 @@ from pytest_gpuready.node.facts import EXHAUSTED, FAILED, INTERRUPTED, REACH, Fa
 from pytest_gpuready.node.gather import ask, gather
 from pytest_gpuready.node.logins import Logins
 from pytest_gpuready.node.memory import Memory
-from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read, write
+from pytest_gpuready.node.snapshot import SnapshotError, dumps, file_name, read
 from pytest_gpuready.node.transport import Options, Shell, is_exhaustion, kill_all
+from pytest_gpuready.outputs import write
 from pytest_gpuready.report.model import NodeReport, Run
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.kubernetes import Kubernetes
@@ -119,6 +120,8 @@ class Runner:
     memory: Memory = field(default_factory=Memory)
     #: What asks the nodes that it takes in the place of a shell of each; None: threads do all.
     engine: Engine | None = None
+    #: Nodes whose snapshot could not be written, by why.
+    _unsaved: dict[str, list[str]] = field(default_factory=dict)
     _reports: dict[str, NodeReport] = field(default_factory=dict)
     #: A node's report, or why there is none.
     _came: SimpleQueue[tuple[NodeSpec, NodeReport | str]] = field(default_factory=SimpleQueue)
@@ -351,7 +354,17 @@ class Runner:
                 dumps(facts, {"generator": f"pytest-gpuready {__version__}", "taken": taken}),
             )
         except OSError as error:
-            self.notes.append(f"the snapshot of {facts.node} could not be written to {self.save}: {error.strerror}")
+            with self._lock:
+                self._unsaved.setdefault(error.strerror or type(error).__name__, []).append(facts.node)
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Sentences about the snapshots that could not be written, one for each reason."""
+        return [
+            f"the snapshot of {nodes[0]}{f' and {len(nodes) - 1} more' if len(nodes) > 1 else ''} "
+            f"could not be written to {self.save}: {why}"
+            for why, nodes in self._unsaved.items()
+        ]
 
 
 def _failed(error: BaseException) -> str:

@@ -30,7 +30,7 @@ from pytest_gpuready.collection import (
 from pytest_gpuready.early import EARLY
 from pytest_gpuready.interrupts import Interrupts
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.snapshot import write
+from pytest_gpuready.outputs import append, write
 from pytest_gpuready.plugin import STDOUT, split_args
 from pytest_gpuready.progress import OnTerminal, Progress
 from pytest_gpuready.shown import pack, shown, unpack
@@ -128,14 +128,22 @@ class SuitePlugin:
                 f"no such check or node: {', '.join(wrong)} (pytest --gpuready --collect-only lists the ids)"
             )
         plugin = cls(config, asked, nodes, select)
-        if getattr(option, "htmlpath", None):
+        plugin._guard_reports()
+        return plugin
+
+    def _guard_reports(self) -> None:
+        """Take care of the reports that other plugins write."""
+        from pytest_gpuready.report_guard import Guard  # noqa: PLC0415 - not needed by workers
+
+        config = self.config
+        finish: Callable[[str], str] = str
+        if getattr(config.option, "htmlpath", None):
             from pytest_gpuready.html_frame import Frame  # noqa: PLC0415 - only where it is asked for
 
-            config.pluginmanager.register(
-                Frame(config, lambda: plugin.run, lambda: statuses(plugin._shown), plugin.troubles.append),
-                "gpuready-html-frame",
-            )
-        return plugin
+            frame = Frame(lambda: self.run, lambda: statuses(self._shown), self.troubles.append)
+            config.pluginmanager.register(frame, "gpuready-html-frame")
+            finish = frame.page
+        config.pluginmanager.register(Guard(config, self.troubles, finish), "gpuready-reports")
 
     # ------------------------------------------------------------------ collecting
 
@@ -358,6 +366,7 @@ class SuitePlugin:
             self.run = run if added is None else added
             self._compare()
             self._write_reports(self.asked, self.run)
+        self.troubles += self.runner.unsaved
         stopped = exitstatus == pytest.ExitCode.INTERRUPTED and self.interrupted is None
         if exitstatus in _ENDED or stopped:
             ready = self.run is not None and self.run.verdict == "ready"
@@ -387,9 +396,10 @@ class SuitePlugin:
         if summary:
             # A convenience of the runner: that it cannot be had changes no exit status.
             try:
-                with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as stream:
-                    text = self._or_trouble(lambda: markdown.dumps(run, limit=markdown.STEP_LIMIT - stream.tell()))
-                    stream.write(text or "")
+                append(
+                    Path(summary),
+                    lambda size: self._or_trouble(lambda: markdown.dumps(run, limit=markdown.STEP_LIMIT - size)) or "",
+                )
             except (OSError, ValueError) as error:
                 self.remarks.append(f"the step summary could not be written: {getattr(error, 'strerror', error)}")
 

@@ -78,6 +78,37 @@ def test_a_dead_node_and_a_damaged_snapshot_harm_no_other(sshd: Sshd, tmp_path: 
     assert local.reason is None
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"gpuready_snapshot": 1, "facts": [{"kind": "file", "arg": [], "state": "ok"}]}', "fact 1 cannot be read"),
+        ('{"gpuready_snapshot": 1, "facts": [NaN]}', "facts[0]: NaN is not JSON"),
+        ('{"gpuready_snapshot": 1, "node": ["n"], "facts": []}', "is damaged: its node is not a name"),
+        ('{"gpuready_snapshot": 1, "facts": [' + "[]," * 2_000_000 + "[]]}", "more than 2000000 values"),
+    ],
+    ids=["empty arg", "NaN", "node", "values"],
+)  # fmt: skip
+def test_a_hostile_snapshot_costs_itself_alone(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    bad, good = a_run(parse(f"snapshot://{tmp_path}/bad.json"), saved(tmp_path, "good")).run().nodes
+    assert bad.verdict == "unreachable"
+    assert f"{tmp_path}/bad.json" in (bad.reason or "")
+    assert why in (bad.reason or "")
+    assert good.reached
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_ends_no_node_and_makes_no_duration(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """It is set a day back or forth at each look: deadlines and durations are by the monotonic clock."""
+    now, looks = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: now() + jump * (next(looks) % 2))
+    run = a_run(parse("local://"), timeout=60).run()
+    assert run.nodes[0].reached
+    assert run.nodes[0].reason is None
+    assert 0 <= run.nodes[0].duration < 60
+    assert 0 <= run.duration < 60
+
+
 def test_an_error_of_ours_costs_one_node_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [saved(tmp_path, name) for name in ("good", "bad")]
     real: Callable[[Views], NodeReport] = judge_really
@@ -179,13 +210,13 @@ class TestSaving:
         statuses = [{name: found.status for name, found in one.findings.items()} for one in (report, again)]
         assert statuses[0] == statuses[1]
 
-    def test_a_folder_that_cannot_be_written_is_a_note_and_no_failure(self, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_is_a_sentence_and_costs_no_node(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         run = a_run(parse("local://"), save=tmp_path / "file", timeout=60)
         (report,) = run.run().nodes
         assert report.reached
-        (note,) = run.notes
-        assert note.startswith("the snapshot of local could not be written to ")
+        (sentence,) = run.unsaved
+        assert sentence.startswith("the snapshot of local could not be written to ")
 
     def test_a_snapshot_is_not_saved_again(self, tmp_path: Path) -> None:
         a_run(saved(tmp_path, "a"), save=tmp_path / "out").run()

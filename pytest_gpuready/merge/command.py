@@ -24,7 +24,7 @@ from pytest_gpuready.merge.find import Found, find
 from pytest_gpuready.merge.work import Lost
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.clean import one_line
-from pytest_gpuready.node.snapshot import write
+from pytest_gpuready.outputs import place, write
 from pytest_gpuready.report import baseline, terminal
 from pytest_gpuready.report.model import Run
 
@@ -60,9 +60,9 @@ def parser() -> argparse.ArgumentParser:
     add("--gpuready-routes", metavar="LIST", help="routes that must hold: ids, or any, or all (default: by evidence)")
     add("--gpuready-handler", metavar="NAME", help="the runtime handler to judge snapshots by")
     add("--gpuready-containerd", metavar="SOCKET", help="the containerd to judge in snapshots")
-    add("--gpuready-json", metavar="PATH", help="write the JSON report; - is standard output, the summary then goes to "
-        "standard error")  # fmt: skip
-    add("--gpuready-md", metavar="PATH", help="write the report as Markdown; - likewise")
+    add("--gpuready-json", metavar="PATH", type=place, help="write the JSON report; - is standard output, "
+        "the summary then goes to standard error")  # fmt: skip
+    add("--gpuready-md", metavar="PATH", type=place, help="write the report as Markdown; - likewise")
     add("--html", metavar="PATH", help="write the report as one HTML file")
     add("--gpuready-baseline", metavar="OLD.json", help="say in every report what changed since that JSON report")
     add("--gpuready-jobs", metavar="N", help="processes that judge (default: as many as cores)")

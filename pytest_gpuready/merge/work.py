@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 import resource
@@ -25,9 +24,10 @@ from pytest_gpuready.judged import judged
 from pytest_gpuready.live.script import NAME as LIVE_SCRIPT
 from pytest_gpuready.merge.find import LARGE, UnreadableError, read
 from pytest_gpuready.merge.share import Sharing
-from pytest_gpuready.node import snapshot
+from pytest_gpuready.node import snapshot, strict_json
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.report import readback
+from pytest_gpuready.report.baseline import VALUES_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,16 +151,15 @@ def _begin(here: Path) -> None:
 def look(places: Sequence[Place], settings: Settings) -> list[Result | Lost]:
     """What these files say."""
     sharing = Sharing()
-    return [
-        one if isinstance(one, Lost) else dataclasses.replace(one, report=sharing.report(one.report))
-        for place in places
-        for one in _of(place, settings)
-    ]
+    return [one for place in places for one in _of(place, settings, sharing)]
 
 
-def _of(place: Place, settings: Settings) -> list[Result | Lost]:
+def _of(place: Place, settings: Settings, sharing: Sharing) -> list[Result | Lost]:
     try:
-        return list(_in_file(place, settings))
+        return [
+            one if isinstance(one, Lost) else dataclasses.replace(one, report=sharing.report(one.report))
+            for one in _in_file(place, settings)
+        ]
     except (UnreadableError, readback.ReportError) as error:
         return [Lost(place.shown, str(error))]
     except MemoryError:
@@ -175,11 +174,11 @@ def _in_file(place: Place, settings: Settings) -> Iterator[Result | Lost]:
     if not raw.strip():
         raise UnreadableError("is empty")
     try:
-        document = json.loads(raw.decode("utf-8-sig"))
+        document = strict_json.loads(raw.decode("utf-8-sig"), most=VALUES_LIMIT)
     except UnicodeDecodeError:
         raise UnreadableError("is not UTF-8 text") from None
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"is no JSON: {one_line(str(error), 120)}") from None
+    except strict_json.JsonError as error:
+        raise UnreadableError(f"is no JSON: {one_line(str(error), 200)}") from None
     del raw
     if isinstance(document, dict) and "gpuready_snapshot" in document:
         yield _of_snapshot(place, document, written, settings)

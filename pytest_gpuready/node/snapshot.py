@@ -6,21 +6,22 @@ Text is kept as a list of lines (a diff of two snapshots reads well), other byte
 from __future__ import annotations
 
 import base64
-import binascii
+import errno
 import hashlib
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pytest_gpuready.node import snapshot_format, strict_json
 from pytest_gpuready.node.clean import clean, one_line
-from pytest_gpuready.node.facts import KINDS, STATES, Fact, Facts, Kind, Recording, Request, State
+from pytest_gpuready.node.facts import Facts, Recording
 from pytest_gpuready.node.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    from pytest_gpuready.node.facts import Fact, Request
 
 #: The version this release writes, and the newest it reads.
 VERSION = 1
@@ -33,6 +34,9 @@ SHIPPED = Path(__file__).parents[1] / "snapshots"
 
 #: Largest snapshot that is read, in bytes.
 SIZE_LIMIT = 256 * 1024 * 1024
+
+#: Most values of a snapshot; a large node's has 40,000.
+VALUES_LIMIT = 2_000_000
 
 
 class SnapshotError(ValueError):
@@ -79,9 +83,9 @@ def _entry(request: Request, fact: Fact) -> dict[str, Any]:
 def loads(text: str, name: str) -> tuple[Facts, dict[str, Any]]:
     """The facts of a snapshot and its other keys; `SnapshotError` says what is wrong with it, by `name`."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SnapshotError(f"{name} is no snapshot: {one_line(str(error), 120)}") from None
+        document = strict_json.loads(text, most=VALUES_LIMIT)
+    except strict_json.JsonError as error:
+        raise SnapshotError(f"{name} is no snapshot: {one_line(str(error), 200)}") from None
     return of(document, name)
 
 
@@ -90,50 +94,29 @@ def of(document: Any, name: str) -> tuple[Facts, dict[str, Any]]:
     if not isinstance(document, dict) or "gpuready_snapshot" not in document:
         raise SnapshotError(f"{name} is no snapshot of pytest-gpuready")
     version = document["gpuready_snapshot"]
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise SnapshotError(f"{name} is damaged: its version is {one_line(repr(version), 40)}")
     if version > VERSION:
         raise SnapshotError(
             f"{name} was written by a newer pytest-gpuready (snapshot version {version}, this one reads {VERSION})"
         )
-    entries = document.get("facts")
-    if not isinstance(entries, list):
-        raise SnapshotError(f"{name} is damaged: it holds no list of facts")
     vocabulary = document.get("vocabulary", 1)
     if not isinstance(vocabulary, int) or isinstance(vocabulary, bool) or vocabulary < 1:
         raise SnapshotError(f"{name} is damaged: its vocabulary is {one_line(repr(vocabulary), 40)}")
     taken = document.get("taken")
     recording = Recording(taken if isinstance(taken, str) and TIME.fullmatch(taken) else None, vocabulary)
-    facts = Facts(clean(str(document.get("node", ""))) or name, recording=recording)
+    try:
+        facts = Facts(snapshot_format.node_name(document.get("node")) or name, recording=recording)
+        entries = snapshot_format.entries(document.get("facts"))
+    except snapshot_format.FormError as error:
+        raise SnapshotError(f"{name} is damaged: {error}") from None
     for number, entry in enumerate(entries, 1):
         try:
-            request, fact = _fact(entry)
-        except (KeyError, TypeError, ValueError, binascii.Error):
-            raise SnapshotError(f"{name} is damaged: fact {number} cannot be read") from None
+            request, fact = snapshot_format.fact(entry)
+        except snapshot_format.FormError as error:
+            raise SnapshotError(f"{name} is damaged: fact {number} cannot be read: {error}") from None
         facts.add(request, redact(request, fact))
     return facts, {key: value for key, value in document.items() if key != "facts"}
-
-
-def _fact(entry: Any) -> tuple[Request, Fact]:
-    kind, arg, state = entry["kind"], entry["arg"], entry["state"]
-    if (
-        kind not in KINDS
-        or state not in STATES
-        or not isinstance(arg, list)
-        or not all(isinstance(a, str) for a in arg)
-    ):
-        raise ValueError(kind)
-    if "text" in entry:
-        lines = entry["text"]
-        if not isinstance(lines, list):
-            raise TypeError(lines)
-        data = "\n".join(lines).encode("utf-8", "surrogateescape")
-    else:
-        data = base64.b64decode(entry.get("base64", ""), validate=True)
-    rc, note = entry.get("rc"), entry.get("note", "")
-    if not (rc is None or isinstance(rc, int)) or not isinstance(note, str):
-        raise ValueError(rc)
-    return Request(cast("Kind", kind), tuple(arg)), Fact(cast("State", state), data, rc, clean(note))
 
 
 def shipped() -> dict[str, Path]:
@@ -148,7 +131,7 @@ def read(path: str) -> tuple[Facts, dict[str, Any]]:
         place = Path(path)
         if "/" not in path and not place.exists():
             place = shipped().get(path, place)
-        with place.open("rb") as stream:
+        with _open(place) as stream:
             raw = stream.read(SIZE_LIMIT + 1)
         text = raw.decode("utf-8") if len(raw) <= SIZE_LIMIT else None
     except OSError as error:
@@ -167,6 +150,13 @@ def read(path: str) -> tuple[Facts, dict[str, Any]]:
     return loads(text, name)
 
 
+def _open(place: Path) -> BinaryIO:
+    # Nothing may ever be written to a FIFO. A shell's <(…) is an open pipe, which ends.
+    if place.is_fifo() and not str(place).startswith("/dev/fd/"):
+        raise OSError(errno.EINVAL, "it is a FIFO")
+    return place.open("rb")
+
+
 def file_name(label: str) -> str:
     """A file name for a node's label: nothing a node or spec says becomes a path, and no two labels share a file."""
     name = re.sub(r"[^A-Za-z0-9._@-]+", "-", label).strip("-.")[:150] or "node"
@@ -174,19 +164,3 @@ def file_name(label: str) -> str:
         re.fullmatch(r"(?:[a-z]+://)?[A-Za-z0-9._@-]+", label) and len(label) <= 150 and not label.endswith(("-", "."))
     )
     return name if plain else f"{name}-{hashlib.sha256(label.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
-
-
-def write(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file whole or not at all, readable by its owner only; a link at its place is replaced, never followed.
-
-    The text may come in pieces.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".gpuready-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines([text] if isinstance(text, str) else text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -5,12 +5,12 @@ Pure but for `read`. The older report is a JSON report of schema 1, of whatever 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node import strict_json
+from pytest_gpuready.node.clean import one_line, shorten
 from pytest_gpuready.report.inventory import KEYS
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 #: Largest report that is read, in bytes.
 SIZE_LIMIT = 512 * 1024 * 1024
+
+#: Most values of a report; one of ten thousand nodes has as many.
+VALUES_LIMIT = 20_000_000
+
+#: Most GPUs of a node that are told.
+_GPUS = 1024
 
 _BROKEN = ("fail", "unknown")
 _HOLDS = ("pass", "warn", "not-applicable")
@@ -79,12 +85,14 @@ def read(path: str) -> dict[str, Any]:
     if len(raw) > SIZE_LIMIT:
         raise BaselineError(f"{name} is larger than {SIZE_LIMIT // 1024 // 1024} MiB: no report")
     try:
-        document = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BaselineError(f"{name} is no JSON report: {one_line(str(error), 120)}") from None
+        document = strict_json.loads(raw.decode("utf-8"), most=VALUES_LIMIT)
+    except UnicodeDecodeError:
+        raise BaselineError(f"{name} is no JSON report: it is not UTF-8 text") from None
+    except strict_json.JsonError as error:
+        raise BaselineError(f"{name} is no JSON report: {one_line(str(error), 200)}") from None
     if not isinstance(document, dict) or not isinstance(document.get("nodes"), list):
         raise BaselineError(f"{name} is no JSON report of pytest-gpuready")
-    if document.get("schema") != 1:
+    if type(document.get("schema")) is not int or document["schema"] != 1:
         said = one_line(repr(document.get("schema")), 40)
         raise BaselineError(f"{name} has schema {said}; this pytest-gpuready reads 1")
     return document
@@ -130,7 +138,7 @@ def _changes(node: NodeReport, old: Mapping[str, Any] | None) -> NodeChanges:
 def _statuses(old: Mapping[str, Any]) -> dict[str, str]:
     checks = old.get("checks")
     return {
-        str(check["check"]): one_line(str(check.get("status")), 40)
+        one_line(str(check["check"]), 200): one_line(str(check.get("status")), 40)
         for check in (checks if isinstance(checks, list) else [])
         if isinstance(check, dict) and "check" in check
     }
@@ -152,9 +160,9 @@ def _said(key: str, value: object) -> str:
         return "not known"
     if key != "gpus":
         return one_line(str(value), 200)
-    gpus = [gpu if isinstance(gpu, dict) else {} for gpu in (value if isinstance(value, list) else [])]
+    gpus = [gpu if isinstance(gpu, dict) else {} for gpu in (value[:_GPUS] if isinstance(value, list) else [])]
     said = [f"{one_line(str(gpu.get('name')), 100)} {one_line(str(gpu.get('uuid')), 100)}" for gpu in gpus]
-    return ", ".join(said) or "none"
+    return shorten(", ".join(said)) or "none"
 
 
 def summary(changes: NodeChanges) -> list[str]:

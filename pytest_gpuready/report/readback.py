@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pytest_gpuready.checks.catalogue import FAMILIES, REACHABLE, Check, catalogue
 from pytest_gpuready.judge import clean_outcome
 from pytest_gpuready.model import Edit, Evidence, Outcome, Remedy, Status, Where
-from pytest_gpuready.node.clean import one_line
+from pytest_gpuready.node.clean import one_line, shorten
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.snapshot import TIME
 from pytest_gpuready.report.inventory import KEYS
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 _STATUSES: tuple[str, ...] = get_args(Status)
 _ROOTS = ("fail", "unknown")
 
-#: Most GPUs and most checks of one node that are read.
-_GPUS, _CHECKS = 1024, 4096
+#: Most GPUs, checks and routes of one node that are read, and most ids, pieces of evidence and commands of one check.
+_GPUS, _CHECKS, _ROUTES, _IDS, _PIECES = 1024, 4096, 256, 1024, 64
+
+#: Longest command and longest difference of a file, in characters.
+_LONGEST = 262_144
 
 
 class ReportError(ValueError):
@@ -58,7 +61,7 @@ def node(entry: Any, settings: Settings) -> NodeReport:
     if not isinstance(entry, dict) or not isinstance(entry.get("node"), str) or not one_line(entry["node"]):
         raise ReportError("names no node")
     checks, routes = entry.get("checks"), entry.get("routes")
-    if not isinstance(checks, list) or not isinstance(routes, dict) or len(checks) > _CHECKS:
+    if not isinstance(checks, list) or not isinstance(routes, dict) or len(checks) > _CHECKS or len(routes) > _ROUTES:
         raise ReportError(f"says nothing of the checks of {one_line(entry['node'], 100)}")
     stood = {one_line(str(name), 80): _route(one_line(str(name), 80), said) for name, said in routes.items()}
     required = _required(entry.get("required_routes"), stood, settings)
@@ -171,6 +174,9 @@ def _finding(
     merged: dict[str, Any] = {**entry}
     merged.update((key, cause[key]) for key in ("evidence", "remedy", "title") if key in cause)
     status = merged.get("status") if merged.get("status") in _STATUSES else "unknown"
+    blocked_by = tuple(_ids(merged.get("blocked_by"))) if status == "blocked" else ()
+    if status == "blocked" and not blocked_by:
+        status = "unknown"  # a check that nothing blocks is not known to be blocked
     where, expected = merged.get("where"), merged.get("expected")
     place = None
     if isinstance(where, dict) and isinstance(where.get("path"), str):
@@ -185,7 +191,6 @@ def _finding(
     )
     check = _check(check_id, merged.get("title"), advisory=merged.get("advisory") is True)
     keeps = tuple(name for name in required.names if name in routes and check_id in routes[name].roots)
-    blocked_by = tuple(_ids(merged.get("blocked_by"))) if status == "blocked" else ()
     concerned = tuple(_ids(entry.get("routes")))
     return Finding(check, clean_outcome(outcome), blocked_by, concerned, keeps if status in _ROOTS else ())
 
@@ -211,7 +216,7 @@ def _never() -> Outcome:
 
 
 def _evidence(said: Any) -> Iterator[Evidence]:
-    for item in said if isinstance(said, list) else ():
+    for item in said[:_PIECES] if isinstance(said, list) else ():
         if isinstance(item, dict):
             yield Evidence(_text(item.get("source")) or "", _text(item.get("text")) or "")
 
@@ -220,12 +225,18 @@ def _remedy(said: Any) -> Remedy | None:
     if not isinstance(said, dict):
         return None
     commands, edits = said.get("commands"), said.get("edits")
+    if not isinstance(commands, list) or len(commands) > _PIECES:
+        commands = []
+    if not isinstance(edits, list) or len(edits) > _PIECES:
+        edits = []
+    if any(isinstance(command, str) and len(command) > _LONGEST for command in commands):
+        commands = []  # some of the commands alone would do something else than all
     return Remedy(
         _text(said.get("summary")) or "",
-        tuple(command for command in (commands if isinstance(commands, list) else ()) if isinstance(command, str)),
+        tuple(command for command in commands if isinstance(command, str)),
         tuple(
-            Edit(_text(edit.get("path")) or "", _text(edit.get("diff")) or "")
-            for edit in (edits if isinstance(edits, list) else ())
+            Edit(_text(edit.get("path")) or "", shorten(_text(edit.get("diff")) or "", _LONGEST))
+            for edit in edits
             if isinstance(edit, dict)
         ),
     )
@@ -261,7 +272,8 @@ def _snapshot(said: Any) -> Snapshot | None:
 
 
 def _ids(said: Any) -> list[str]:
-    texts = (one_line(item, 200) for item in (said if isinstance(said, list) else ()) if isinstance(item, str))
+    items = said[:_IDS] if isinstance(said, list) else ()
+    texts = (one_line(item, 200) for item in items if isinstance(item, str))
     return list(dict.fromkeys(text for text in texts if text))
 
 

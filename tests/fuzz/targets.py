@@ -35,7 +35,7 @@ from pytest_gpuready.report import text as words
 from pytest_gpuready.report.model import Run
 from pytest_gpuready.views import driver_probe, kubelet_files, nvsmi, toolkit_probe
 from pytest_gpuready.views.nvsmi import Garbled
-from tests.fuzz import whole
+from tests.fuzz import brought, pasted, whole
 from tests.fuzz.engine import Target
 from tests.fuzz.mutate import mutated
 from tests.support import cdi as cdi_samples
@@ -395,6 +395,7 @@ def targets() -> tuple[Target, ...]:
         b"x\n",
     ]
     kubelets = [*_files("config.yaml", "flags.env", "kubelet"), b'KUBELET_KUBEADM_ARGS="--a=b --c"\n', b'{"a":\t1}']
+    seeds = [b"", *(name.encode() for name in whole.nodes())]
     made = [
         Target("framing", _spoken(), _framing, (), frame_words),
         Target("gather", _spoken(), _gather, (), frame_words),
@@ -443,6 +444,9 @@ def targets() -> tuple[Target, ...]:
             "views and judge", [b"", *(json.dumps(name).encode() for name in whole.nodes())], whole.judged, weight=5
         ),
         Target("every word of a view", [b"", *(name.encode() for name in whole.nodes())], whole.asked, weight=3),
+        Target("snapshots judged", seeds, brought.taken, (SnapshotError,), weight=5),
+        Target("reports merged", seeds, brought.merged, weight=5),
+        Target("remedies", seeds, pasted.remedies, weight=5),
     ]
     assert nodes.SNAPSHOTS
     return tuple(made)

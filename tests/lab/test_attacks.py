@@ -115,7 +115,8 @@ def forged_names(node: Node) -> None:
             node,
             f'd=$(printf \'{octal}\'); mkdir -p "$d" && for n in containerd kubelet; do cp /tmp/stranger "$d/$n"; done'
             f' && cd "$d" && for n in containerd kubelet; do'
-            f" setsid env PATH={HOME}/bin ./$n --config {HOME}/config.toml </dev/null >/dev/null 2>&1 & done; sleep 0.1",
+            f" setsid env PATH={HOME}/bin ./$n --config {HOME}/config.toml </dev/null >/dev/null 2>&1 &"
+            " done; sleep 0.1",
         )
 
 

@@ -194,6 +194,67 @@ def test_a_report_to_standard_output_is_all_that_is_there(tmp_path: Path, capsys
     assert "local://a is READY" in err
 
 
+HOSTILE = {
+    "empty arg": b'{"gpuready_snapshot": 1, "facts": [{"kind": "file", "arg": [], "state": "ok", "text": ["x"]}]}',
+    "empty script": b'{"gpuready_snapshot": 1, "facts": [{"kind": "script", "arg": [], "state": "ok"}]}',
+    "a fact twice": b'{"gpuready_snapshot": 1, "facts": [], "facts": []}',
+    "infinity": b'{"gpuready_snapshot": 1, "facts": [{"kind": "file", "arg": ["/a"], "state": "ok", "rc": Infinity}]}',
+    "a node of lists": b'{"gpuready_snapshot": 1, "node": [[[]]], "facts": []}',
+    "deep": b'{"gpuready_snapshot": 1, "node": ' + b"[" * 500 + b"]" * 500 + b', "facts": []}',
+    "half a character": b'{"gpuready_snapshot": 1, "facts": [{"kind": "file", "arg": ["/\\ud800"], "state": "ok"}]}',
+    "a report with NaN": b'{"schema": 1, "nodes": [{"node": "n", "checks": [], "routes": {}, "duration_s": NaN}]}',
+    "a report with a key twice": b'{"schema": 1, "nodes": [{"node": "n", "node": "good", "checks": [], "routes": {}}]}',
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_costs_itself_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """The report of all others is there, in every form, and one sentence names the file."""
+    folder = tmp_path / "r"
+    snapshot(folder / "good.json", node="ssh://good")
+    (folder / "bad.json").write_bytes(HOSTILE[kind])
+    forms = ("--gpuready-json", tmp_path / "o.json", "--gpuready-md", tmp_path / "o.md", "--html", tmp_path / "o.html")
+    rc, out, err = merge(capsys, folder, *forms)
+    assert rc == 1
+    assert "Traceback" not in out + err
+    assert "itself failed" not in out + err
+    made = json.loads((tmp_path / "o.json").read_text("utf-8"))
+    assert {node["node"]: node["verdict"] for node in made["nodes"]} == {
+        "ssh://good": "ready",
+        str(folder / "bad.json"): "incomplete",
+    }
+    (bad,) = [node for node in made["nodes"] if node["verdict"] == "incomplete"]
+    assert bad["reason"].startswith(("the file is damaged: ", "the file is no JSON: "))
+    assert (tmp_path / "o.html").exists()
+    assert (tmp_path / "o.md").exists()
+
+
+def test_a_hostile_older_report_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    snapshot(tmp_path / "r" / "good.json", node="ssh://good")
+    old = tmp_path / "old.json"
+    old.write_bytes(HOSTILE["a report with NaN"])
+    rc, _, err = merge(capsys, tmp_path / "r", "--gpuready-baseline", old)
+    assert rc == 4
+    assert f"{old} is no JSON report: nodes[0].duration_s: NaN is not JSON" in err
+
+
+@pytest.mark.parametrize("option", ["--gpuready-json", "--gpuready-md", "--html"])
+def test_reports_replace_links_and_nothing_that_is_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    snapshot(tmp_path / "r" / "a.json")
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.write_text("precious", "utf-8")
+    link.symlink_to(victim)
+    assert merge(capsys, tmp_path / "r", option, link)[0] == 0
+    assert victim.read_text("utf-8") == "precious"
+    assert link.lstat().st_mode == 0o100600
+    rc, _, err = merge(capsys, tmp_path / "r", option, "/dev/zero")
+    assert (rc, "/dev/zero is no place for a file" in err) == (4, True)
+    assert merge(capsys, tmp_path / "r", option, "/dev/null")[0] == 0
+    assert merge(capsys, tmp_path / "r", option, "/dev/stdout")[1].count("gpu01")
+
+
 def test_a_report_that_cannot_be_written_costs_no_other_and_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

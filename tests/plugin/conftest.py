@@ -36,6 +36,7 @@ for _module in (
     "runner",
     "remedies",
     "snapshot_backend",
+    "report_guard",
     "report.json",
     "report.terminal",
     "report.pages",

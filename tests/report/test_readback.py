@@ -236,6 +236,32 @@ def test_a_command_that_cleaning_would_change_is_none() -> None:
     assert back(entry).findings["containerd.handler"].outcome.remedy.commands == ()
 
 
+def test_what_a_report_tells_of_a_node_is_bounded() -> None:
+    (entry,) = written(report(outcomes={"containerd.handler": NO_HANDLER}))
+    (cause,) = [cause for cause in entry["root_causes"] if cause["check"] == "containerd.handler"]
+
+    def told(**remedy: Any) -> Any:
+        cause["remedy"] = {"summary": "s", "commands": ["true"], "edits": [], **remedy}
+        return back(entry).findings["containerd.handler"].outcome
+
+    assert told().remedy.commands == ("true",)
+    assert told(commands=["true"] * 65).remedy.commands == ()
+    assert told(commands=["true", "x" * 300_000]).remedy.commands == (), "a part of the commands is not the remedy"
+    assert told(edits=[{"path": "/a", "diff": "x"}] * 65).remedy.edits == ()
+    assert len(told(edits=[{"path": "/a", "diff": "x" * 300_000}]).remedy.edits[0].diff) < 270_000
+    cause["evidence"] = [{"source": "a", "text": "b"}] * 100
+    assert len(told().evidence) == 64
+    with pytest.raises(readback.ReportError):
+        back({**entry, "routes": {f"r{number}": {} for number in range(300)}})
+
+
+@pytest.mark.parametrize("blocked_by", [[], None, "node.reachable", [7], [""]])
+def test_a_check_that_nothing_blocks_is_not_blocked(blocked_by: Any) -> None:
+    (entry,) = written(report())
+    entry["checks"].append({"check": "site.gpus", "status": "blocked", "found": "", "blocked_by": blocked_by})
+    assert back(entry).findings["site.gpus"].status == "unknown"
+
+
 def test_an_advisory_check_stays_what_its_report_says() -> None:
     (entry,) = written(report(outcomes={"toolkit.container-cli": failed("x", expected="y")}))
     for check in entry["checks"]:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.node.snapshot import dumps, write
+from pytest_gpuready.node.snapshot import dumps
+from pytest_gpuready.outputs import write
 from tests.support import cdi, containerd, driver, toolkit
 from tests.support.simnode import SimNode
 
