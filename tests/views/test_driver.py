@@ -180,7 +180,7 @@ def spoilt(garbage: dict[str, bytes], rc: int) -> Facts:
     return facts
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*_QUESTIONS, *_SCRIPTS]), _GARBAGE, min_size=1), st.integers(0, 255))
 def test_garbage_never_raises_but_in_the_three_ways(garbage: dict[str, bytes], rc: int) -> None:
     views = Views(spoilt(garbage, rc))
@@ -194,7 +194,7 @@ def test_garbage_never_raises_but_in_the_three_ways(garbage: dict[str, bytes], r
                     value()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*_QUESTIONS, *_SCRIPTS]), _GARBAGE, min_size=1), st.integers(0, 255))
 def test_garbage_is_never_an_error_of_ours(garbage: dict[str, bytes], rc: int) -> None:
     mine = {name: check for name, check in catalogue().items() if check.family in ("node", "driver")}

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.views.nvml import smi_request
 from pytest_gpuready.views.nvsmi import Garbled, Gpu, bus_id, parse
 from tests.support import driver as d
+from tests.support.shell import shells
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 CASES = sorted(path.parent for path in SHARED.glob("nvsmi/*/stdout.xml"))
-SHELLS = ("dash", "bash", "busybox")
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference data (../shared) is not beside the repository")
 
 #: The truth's name of a value → how the reader has it.
@@ -169,7 +169,6 @@ def test_serial_numbers_are_not_kept() -> None:
     assert not [name for name in Gpu.__dataclass_fields__ if "serial" in name]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(), st.text().map(lambda text: f"<nvidia_smi_log>{text}</nvidia_smi_log>")))
 def test_nothing_that_is_printed_raises_anything_else(text: str) -> None:
     with contextlib.suppress(Garbled):
@@ -201,13 +200,10 @@ def stand_in(tmp_path: Path, body: str) -> Path:
     return path
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=shells("dash", "bash", "busybox"))
 def shell(request: pytest.FixtureRequest) -> str:
     """A POSIX shell that is installed here."""
-    name: str = request.param
-    if not any(os.access(Path(folder) / name, os.X_OK) for folder in os.environ["PATH"].split(":")):
-        pytest.skip(f"{name} is not installed here")
-    return name
+    return str(request.param)
 
 
 @shared
