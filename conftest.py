@@ -56,6 +56,12 @@ def named(config: pytest.Config) -> set[Path]:
     return {path.resolve() for path in paths if path.is_file()}
 
 
+def lacks_reference(item: pytest.Item) -> bool:
+    """Return whether a test reads reference data that is not on this machine."""
+    mark = item.get_closest_marker("reference")
+    return mark is not None and not mark.args[0]
+
+
 def lane_of(item: pytest.Item) -> str:
     """Return the lane that a test belongs to."""
     if item.get_closest_marker("slow"):
@@ -118,9 +124,10 @@ def is_here(need: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of other lanes and shards."""
+    """Deselect the tests of other lanes and shards, and those without their reference data."""
     wanted, files = lane(config), named(config)
     kept = [item for item in items if wanted in ("all", lane_of(item)) or item.path in files]
+    kept = [item for item in kept if not lacks_reference(item)]
     if part := config.getoption("shard"):
         kept = list(of_shard(kept, *part))
     if left_out := set(items).difference(kept):

@@ -14,6 +14,7 @@ markers =
     lab
     daemon
     ci
+    reference
     slow
 """
 TESTS = {
@@ -27,6 +28,10 @@ TESTS = {
         def test_slow(): pass
         @pytest.mark.lab("no-such-program", "sh")
         def test_program(): pass
+        @pytest.mark.reference(False)
+        def test_no_data(): pass
+        @pytest.mark.reference(True)
+        def test_data(): pass
         @pytest.fixture
         def sshd(): pass
     """,
@@ -40,7 +45,7 @@ TESTS = {
         def test_slow_node(): pass
     """,
 }
-FIRST = {"test_fact"}
+FIRST = {"test_fact", "test_data"}
 QUICK = {f"test_quick[{number}]" for number in range(4)}
 LAB = {"test_login", "test_daemon", "test_program", "test_node", *QUICK}
 ALL = {*FIRST, *LAB, "test_slow", "test_slow_node"}
@@ -100,9 +105,9 @@ def test_a_shard_that_cannot_be_is_a_usage_error(tree: pytest.Pytester, shard: s
 
 
 def test_left_out_is_deselected_and_a_missing_program_is_named(tree: pytest.Pytester) -> None:
-    tree.runpytest_inprocess("-p", "no:xdist").assert_outcomes(passed=1, deselected=4)
+    tree.runpytest_inprocess("-p", "no:xdist").assert_outcomes(passed=2, deselected=5)
     result = tree.runpytest_inprocess("-p", "no:xdist", "--lab", "-rs")
-    result.assert_outcomes(passed=7, skipped=1, deselected=3)
+    result.assert_outcomes(passed=7, skipped=1, deselected=5)
     result.stdout.fnmatch_lines(["SKIPPED*: lacks no-such-program"])
 
 
