@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.sshd import serving, why_not
+from tests.support.sshd import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_REASON = why_not()
-pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
+pytestmark = pytest.mark.lab("ssh", "ssh-keygen", "sshd")
 
 
 def judged(folder: Path, *arguments: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from pytest_gpuready import sudoers
 from pytest_gpuready.node.facts import file
 from pytest_gpuready.node.rooted import PROGRAM, program
+from tests.support.shell import shells
 
 PAGE = Path(__file__).parents[1] / "docs" / "sudo.md"
 
@@ -35,10 +36,10 @@ def test_no_place_that_others_may_write_to_and_no_program_of_nvidias_is_in_it() 
             assert ".." not in request.arg[0]
 
 
+@pytest.mark.lab("visudo")
 def test_the_rule_is_one_that_sudo_takes(tmp_path: Path) -> None:
     visudo = shutil.which("visudo", path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin")
-    if visudo is None:
-        pytest.skip("visudo is not on this machine")
+    assert visudo is not None
     for name in ("gpu", "%gpu-admins", "svc_gpu.1", "Admin", "%ALL", "1000"):
         (tmp_path / "rule").write_text(sudoers.rule(name))
         (tmp_path / "rule").chmod(0o440)
@@ -91,10 +92,8 @@ def test_what_sudo_would_read_otherwise_is_no_name(name: str, capsys: pytest.Cap
     assert "%admins" in said[-1]
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", shells("dash", "bash", "busybox"))
 def test_both_scripts_are_sh(shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not on this machine")
     line = ["busybox", "sh", "-n"] if shell == "busybox" else [shell, "-n"]
     for text in (program(sudoers.requests()), sudoers.installer("gpu")):
         subprocess.run(line, input=text.encode(), check=True, capture_output=True)

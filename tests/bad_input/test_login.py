@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import socket
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.lab("root", "unshare", "useradd", "nologin", "sshd", "ssh", "ssh-keygen")
 SHELLS = ("fish", "csh", "tcsh", "zsh", "ksh")
 BANNER = "printf 'Welcome!\\nno newline'; echo hi >&2; head -c 9000 /dev/urandom\n"
 
@@ -36,8 +36,6 @@ def server() -> Iterator[Sshd]:
 
     It has a list of processes of its own: what else runs on this machine comes and goes.
     """
-    if os.geteuid() != 0:
-        pytest.skip("a namespace for processes needs root")
     within = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     with serving("PasswordAuthentication yes", within=within) as running:
         yield running
@@ -47,8 +45,7 @@ def server() -> Iterator[Sshd]:
 def nobody_home() -> Iterator[str]:
     """A user whose login shell is nologin: made for these tests, removed after them."""
     nologin = shutil.which("nologin", path="/usr/sbin:/sbin:/usr/bin")
-    if os.geteuid() != 0 or nologin is None or shutil.which("useradd") is None:
-        pytest.skip("making a user needs root and useradd")
+    assert nologin is not None
     name = f"gpuready{secrets.token_hex(3)}"
     subprocess.run(["useradd", "-M", "-d", "/", "-s", nologin, name], check=True, capture_output=True)
     # An account that is not locked: of a locked one sshd says nothing.

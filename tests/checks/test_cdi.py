@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,12 +10,11 @@ import yaml
 from pytest_gpuready.model import NotApplicable, Outcome, Where
 from tests.support import driver
 from tests.support.cdi import LIBS, SPEC, cdi, device, devices, libraries, spec
+from tests.support.reference import DATA, reference
 from tests.support.simnode import SimNode
 from tests.support.toolkit import ask, config, containerd, debian, one, toolkit
 
-SHARED = Path(__file__).parents[3] / "shared"
 STATIC = "/etc/cdi/nvidia.yaml"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not beside this checkout")
 
 
 def healthy(gpus: int = 1, *, release: str = "2.3.4", cri: str = "") -> SimNode:
@@ -333,10 +331,10 @@ class TestRefresh:
         assert one(healthy().remove(SPEC), "cdi.refresh").status == "not-applicable"
 
 
-@shared
+@reference
 @pytest.mark.parametrize(("folder", "name", "gpus"), [("h100", "cdi-nvidia.yaml", 1), ("h100x4", "cdi.yaml", 4)])
 def test_real_specs_are_valid_complete_and_current(folder: str, name: str, gpus: int) -> None:
-    text = (SHARED / "data" / folder / name).read_text()
+    text = (DATA / folder / name).read_text()
     node = healthy(gpus).put(SPEC, text)
     for line in text.splitlines():
         key, _, value = line.strip().removeprefix("- ").partition(": ")
@@ -349,7 +347,7 @@ def test_real_specs_are_valid_complete_and_current(folder: str, name: str, gpus:
             assert found.status == "pass", (check, route, found)
 
 
-@shared
+@reference
 @pytest.mark.parametrize(
     ("case", "files", "check"),
     [
@@ -371,7 +369,7 @@ def test_what_nvidia_ctk_makes_of_such_files_is_what_the_checks_say(
     case: str, files: dict[str, str], check: str | None
 ) -> None:
     """nvidia-ctk cdi list resolves by the same registry; truth.json says what it found wrong."""
-    says = json.loads((SHARED / "data" / "nvsmi" / case / "truth.json").read_text())["says"]
+    says = json.loads((DATA / "nvsmi" / case / "truth.json").read_text())["says"]
     node = healthy(2).remove(SPEC)
     for path, text in files.items():
         node.put(path, text)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import driver as d
+from tests.support.reference import DATA, reference
 from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
     from pytest_gpuready.report.model import Finding
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference data (../shared) is not beside the repository")
 
 
 def node(gpus: int = 1) -> SimNode:
@@ -366,7 +363,7 @@ class TestAdvice:
         assert commands(find(made, "persistence")) == "sudo systemctl enable --now nvidia-persistenced"
 
 
-@shared
+@reference
 @pytest.mark.parametrize(
     ("case", "health", "fabric_", "answers"),
     [
@@ -386,7 +383,7 @@ class TestAdvice:
 def test_real_outputs_are_judged_by_what_is_wrong_in_them(case: str, health: str, fabric_: str, answers: str) -> None:
     made = node()
     made.remove("/proc/driver/nvidia/gpus")
-    d.smi(made, (SHARED / "nvsmi" / case / "stdout.xml").read_text("utf-8"))
+    d.smi(made, (DATA / "nvsmi" / case / "stdout.xml").read_text("utf-8"))
     report = made.judge()
     assert report.findings["driver.nvml-answers"].status == answers
     assert report.findings["driver.gpu-health"].status == health

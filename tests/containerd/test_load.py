@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from pytest_gpuready.containerd import load as load_module
 from pytest_gpuready.containerd.explain import as_json, in_words
@@ -16,8 +15,12 @@ from pytest_gpuready.containerd.load import load, wanted
 from pytest_gpuready.containerd.model import Loaded, Where
 from pytest_gpuready.containerd.releases import ALIASES, choose
 from tests.containerd.trees import MAIN, Node, nodes
+from tests.support.reference import DATA, reference
 
-CASES = Path(__file__).parents[3] / "shared/data/containerd-configs"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES = DATA / "containerd-configs"
 DROPIN = "/etc/containerd/conf.d/99-nvidia.toml"
 IMPORTS = 'imports = ["/etc/containerd/conf.d/*.toml"]\n'
 CRI = 'plugins."io.containerd.grpc.v1.cri"'
@@ -55,7 +58,7 @@ def cases() -> list[Path]:
     return sorted(path.parent for path in CASES.glob("*/truth.json"))
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the real configurations are not beside this checkout")
+@reference
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_real_configurations_load_as_the_real_daemons_loaded_them(case: Path) -> None:
     truth: dict[str, Any] = {}
@@ -566,7 +569,6 @@ def test_endless_imports_end() -> None:
     assert load(MemoryFiles({"/a": b"imports = ['/a', '/b']\n", "/b": b"imports = ['/a']\n"}), "2.2", "/a").loads
 
 
-@settings(max_examples=60, deadline=None)
 @given(node=nodes())
 def test_any_tree_is_answered_in_every_release(node: Node) -> None:
     for version in (*ALIASES, "2.0.0", None):

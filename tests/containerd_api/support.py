@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHELLS: dict[str, tuple[str, ...]] = {
-    "dash": ("/bin/dash",),
-    "bash": ("/bin/bash",),
-    "busybox": ("/bin/busybox", "ash"),
+    name: (shutil.which(name) or name, *words) for name, words in {"dash": (), "bash": (), "busybox": ("ash",)}.items()
 }
 NOBODY = 65534
 

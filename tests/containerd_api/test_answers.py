@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -21,9 +20,10 @@ from pytest_gpuready.containerd_api.answers import (
 from pytest_gpuready.containerd_api.ask import SERVER_PATH, STATUS_PATH, VERSION_PATH
 from pytest_gpuready.containerd_api.grpcwire import encode, take_unary
 from tests.containerd_api.support import curl_call, curl_output
+from tests.support.reference import DATA, reference
 
-DATA = Path(__file__).parents[3] / "shared/data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the recorded outputs are not here")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNTIMES = {"nvidia": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": "/usr/bin/nvidia"}}}
 
@@ -59,7 +59,7 @@ def binary_name(options: dict[str, Any], version: str) -> str | None:
 # ------------------------------------------------------------------------------------------------------------ recorded
 
 
-@needs_data
+@reference
 def test_an_h100_nodes_status_as_it_came_off_the_socket_equals_what_crictl_printed() -> None:
     message = take_unary((DATA / "h100/cri-status.bin").read_bytes())
     by_curl = cri(message, "2.1.9+unknown")
@@ -80,7 +80,7 @@ def test_an_h100_nodes_status_as_it_came_off_the_socket_equals_what_crictl_print
 CASES = sorted(DATA.glob("nvsmi/*-crictl-info-*"))
 
 
-@needs_data
+@reference
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_outputs_of_the_real_crictl(case: Path) -> None:
     truth = json.loads((case / "truth.json").read_text())
@@ -98,7 +98,7 @@ def test_outputs_of_the_real_crictl(case: Path) -> None:
     assert status.cdi_enabled is says["cdi"] or (status.cdi_enabled is None and not says["cdi"])
 
 
-@needs_data
+@reference
 def test_a_handler_that_could_not_be_introspected_is_told() -> None:
     output = (DATA / "nvsmi/50-crictl-info-2.1/stdout.json").read_bytes()
     status = parse_answer(b"via=crictl\nsocket=ok\n" + output + b"\nrc=0\n").cri

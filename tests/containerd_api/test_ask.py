@@ -17,12 +17,13 @@ from pytest_gpuready.containerd_api import ask
 from pytest_gpuready.containerd_api.answers import parse_answer
 from pytest_gpuready.containerd_api.transcript import parse_transcript
 from tests.containerd_api.support import NOBODY, SHELLS, run
+from tests.support.shell import shells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+needs_root = pytest.mark.lab("root")
+needs_curl = pytest.mark.lab("curl")
 
 
 @pytest.fixture
@@ -34,21 +35,15 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture(params=sorted(SHELLS))
+@pytest.fixture(params=shells(*SHELLS))
 def shell(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
-    if not Path(SHELLS[name][0]).exists():
-        pytest.skip(f"{name} is not installed")
-    return name
+    return str(request.param)
 
 
-@pytest.fixture(params=["curl", "python3"])
+@pytest.fixture(params=[pytest.param("curl", marks=pytest.mark.lab("curl")), "python3"])
 def program(request: pytest.FixtureRequest, programs: Path) -> Path:
     """The folder with the one program on PATH that can ask."""
-    path = programs / str(request.param)
-    if not any(path.iterdir()):
-        pytest.skip(f"{path.name} is not installed")
-    return path
+    return programs / str(request.param)
 
 
 def _bound(path: Path) -> socket.socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.daemon,
-    pytest.mark.skipif(os.geteuid() != 0, reason="starting a containerd needs root"),
+    pytest.mark.lab("root"),
 ]
 WAYS = [
-    pytest.param("curl", marks=pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")),
+    pytest.param("curl", marks=pytest.mark.lab("curl")),
     "python3",
 ]
 
@@ -65,10 +64,8 @@ def answer(daemon: Daemon, path: Path, shell: str = "dash") -> LiveAnswer:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("shell", sorted(SHELLS))
+@pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.lab(name)) for name in SHELLS])
 def test_all_three_questions_are_answered(daemon: Daemon, programs: Path, way: str, shell: str) -> None:
-    if not Path(SHELLS[shell][0]).exists():
-        pytest.skip(f"{shell} is not installed")
     told = answer(daemon, programs / way, shell)
     assert (told.state, told.via, told.detail) == ("answered", way, "")
     assert told.version is not None
@@ -93,7 +90,7 @@ def test_all_three_questions_are_answered(daemon: Daemon, programs: Path, way: s
     assert ready.status
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.lab("curl")
 def test_curl_and_python3_tell_the_same(daemon: Daemon, programs: Path) -> None:
     by_curl, by_python = answer(daemon, programs / "curl"), answer(daemon, programs / "python3")
     assert (by_curl.cri, by_curl.server, by_curl.version) == (by_python.cri, by_python.server, by_python.version)

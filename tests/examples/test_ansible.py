@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sshd"]
 
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
-needs_ansible = pytest.mark.skipif(not ANSIBLE.exists(), reason="lacks ansible-core, which is in the extra test")
+needs_ansible = pytest.mark.lab("ansible-playbook")
 
 
 def play(tmp_path: Path, inventory: str, *options: str) -> subprocess.CompletedProcess[str]:

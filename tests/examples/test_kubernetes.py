@@ -8,7 +8,6 @@ container's device cgroup or seccomp profile forbids.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -144,7 +143,7 @@ def judged(folder: Path, name: str, hosts: str, *before: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="lacks root, or unshare")
+@pytest.mark.lab("root", "unshare")
 def test_from_a_mount_namespace_of_its_own_a_node_is_judged_as_from_itself(tmp_path: Path) -> None:
     """/ is bound below a folder of that namespace, as hostPath is in a pod's."""
     here = judged(tmp_path, "here", "local://")

@@ -144,8 +144,6 @@ def run_alone(server: Sshd, folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def frozen() -> Iterator[Path]:
     """A program that hangs in the kernel from its first moment on."""
-    if os.geteuid() != 0:
-        pytest.skip("namespaces for processes and mounts, and a frozen control group, need root")
     folder = Path("/run") / f"gpuready-chaos-{secrets.token_hex(4)}"
     folder.mkdir()
     program = folder / "nvidia-smi"
@@ -300,6 +298,7 @@ def kinds(seed: int) -> list[str]:
     return drawn
 
 
+@pytest.mark.lab("root", "sshd")
 @pytest.mark.parametrize("seed", [0, 1, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20)]])
 def test_every_node_of_a_bad_fleet_is_reported_rightly(
     bench: Bench, black_hole: int, tmp_path: Path, seed: int

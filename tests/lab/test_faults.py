@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 
 def _parameters() -> list[object]:
-    """Each fault with each generation; for every change half of the fast ones, on one generation each in turn."""
+    """Each fault with each generation; half of the fast ones are not slow, on one generation each in turn.
+
+    Of each family one runs for every change.
+    """
     parameters: list[object] = []
+    families: set[str] = set()
     names = list(dict.fromkeys(fault.name for fault, _ in cases() if fault.fast))
     for fault, generation in sorted(cases(), key=lambda case: case[1]):
         number = names.index(fault.name) if fault.fast else 0
         fast = fault.fast and number % 2 == 0 and generation == fault.generations[number // 2 % len(fault.generations)]
-        marks = () if fast else (pytest.mark.slow,)
+        family = fault.roots[0].partition(".")[0]
+        marks = pytest.mark.slow if not fast else () if family in families else pytest.mark.ci
+        families |= {family} if fast else set()
         parameters.append(pytest.param(fault, generation, id=f"{fault.name}-{generation}", marks=marks))
     return parameters
 

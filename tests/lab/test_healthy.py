@@ -1,7 +1,7 @@
 """Healthy nodes are called healthy, on every generation of containerd, and looking changes nothing on them.
 
-Each kind is proven first: a container of each of its routes lists the GPUs. For every change those in `QUICK` are
-looked at with one containerd each, in turn; with the slow tests every kind with every containerd.
+Each kind is proven first: a container of each of its routes lists the GPUs. Those in `QUICK` are looked at with
+one containerd each, in turn; with the slow tests every kind with every containerd. For every change: `CI`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ class Looked:
 _FINDINGS = ("drop-in", "only-nvidia", "rke2", "kubeadm", "cdi-only", "mig")
 _CALLS = ("operator-driver", "no-curl", "busybox", "sudo", "fedora")
 QUICK = {**dict.fromkeys(_FINDINGS, False), **dict.fromkeys(_CALLS, True)}
-"""Kinds that are looked at for every change, unlike one another; and whether under strace too."""
+"""Kinds that are not slow, unlike one another; and whether under strace too."""
+
+CI = ("drop-in", "kubeadm", "cdi-only", "operator-driver", "sudo", "fedora")
+TRACED_IN_CI = ("sudo",)
+"""Kinds of these that are looked at for every change, and those of them under strace."""
 
 
 def cases(*, traced: bool) -> Iterator[object]:
@@ -69,7 +73,8 @@ def cases(*, traced: bool) -> Iterator[object]:
         for generation in kind.generations:
             quick = QUICK.get(kind.name, False) if traced else kind.name in QUICK
             turn = generation == kind.generations[number % len(kind.generations)]
-            marks = () if quick and turn else (pytest.mark.slow,)
+            ci = kind.name in (TRACED_IN_CI if traced else CI)
+            marks = pytest.mark.slow if not (quick and turn) else pytest.mark.ci if ci else ()
             yield pytest.param((kind, generation), id=f"{kind.name}-{generation}", marks=marks)
 
 
@@ -128,6 +133,7 @@ def test_no_system_call_of_the_login_could_change_anything(looked: Looked, tmp_p
 
 def test_what_is_quick_is_a_kind() -> None:
     assert set(QUICK) - set(healthy.KINDS) == set()
+    assert {*CI, *TRACED_IN_CI} <= set(QUICK)
 
 
 def test_there_are_enough_kinds_and_each_generation_has_its_share() -> None:

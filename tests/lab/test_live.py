@@ -103,6 +103,7 @@ def tidy(healthy_node: Node) -> Iterator[Node]:
     assert later(healthy_node, before) == set()
 
 
+@pytest.mark.ci
 def test_every_route_runs_and_nothing_is_left(tidy: Node, generation: str) -> None:
     report = live(tidy, "ctr-gpus", "cri-handler")
     assert report.verdict == "ready", told(report)
@@ -187,7 +188,7 @@ def one_gpu_is_missing(node: Node) -> None:
 @pytest.mark.parametrize(
     ("fault", "check", "status", "words"),
     [
-        (no_request_is_acted_upon, "live.ctr-runtime", "fail", "no nvidia-smi"),
+        pytest.param(no_request_is_acted_upon, "live.ctr-runtime", "fail", "no nvidia-smi", marks=pytest.mark.ci),
         (every_container_gets_all, "live.isolation", "fail", "asks for no GPU sees"),
         (uvm_is_forbidden, "live.ctr-runtime", "fail", "CUDA will not start"),
         (one_gpu_is_missing, "live.same-gpus", "fail", "missing inside"),
@@ -302,7 +303,7 @@ def command(node: Node) -> list[str]:
 
 
 @pytest.mark.parametrize("generation", ["1.6", "2.x"], indirect=True)
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "the connection"])
+@pytest.mark.parametrize("how", [pytest.param("SIGKILL", marks=pytest.mark.ci), "SIGINT", "the connection"])
 def test_the_node_cleans_itself_when_the_run_is_ended(tidy: Node, tmp_path: Path, how: str) -> None:
     """As soon as the first container is there, pytest is killed, or sshd's process for this login."""
     with subprocess.Popen(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import tomlkit
 
 from tests.lab import base, cri, hardware, image, packages
+from tests.support.reference import DATA, reference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.node import Node
 
 pytestmark = pytest.mark.lab
 
-REAL = Path(__file__).parents[3] / "shared/data/h100"
+REAL = DATA / "h100"
 RUNTIME = f"ctr run --rm --runc-binary nvidia-container-runtime --env NVIDIA_VISIBLE_DEVICES=all {image.NAME}"
 CONFIG = "/etc/nvidia-container-runtime/config.toml"
 
@@ -70,11 +72,10 @@ def test_nvidia_smi_queries(healthy_node: Node) -> None:
     assert healthy_node.run("nvidia-smi --query-gpu=nonsense --format=csv").returncode == 2
 
 
+@reference
 @one_generation
 def test_the_xml_has_the_shape_of_a_real_one(healthy_node: Node) -> None:
     """Every path of tags in it occurs in a real node's."""
-    if not (REAL / "nvidia-smi-q-x.xml").exists():
-        pytest.skip("the recorded node is not here")
 
     def paths(text: str) -> set[str]:
         found: set[str] = set()
@@ -234,10 +235,9 @@ def test_nvidia_ctk_keeps_imports_that_are_there(lab_node: Node) -> None:
     assert imports == ["/etc/containerd/site/*.toml", "/etc/containerd/conf.d/*.toml"]
 
 
+@reference
 def test_the_drop_in_is_what_the_real_tool_wrote() -> None:
     """From a real node's configuration, the drop-in that the real nvidia-ctk made there (as TOML)."""
-    if not (REAL / "99-nvidia.toml").exists():
-        pytest.skip("the recorded node is not here")
     variables = ("version=3", "name=nvidia", "path=/usr/bin/nvidia-container-runtime")
     ours = subprocess.run(
         ["awk", *(word for one in variables for word in ("-v", one)), "-f", packages.HERE / "drop-in.awk",

@@ -103,6 +103,7 @@ def test_with_the_rule_a_plain_user_finds_what_root_finds(
     assert by_guest.verdict == by_root.verdict == ("not-ready" if root else "ready")
 
 
+@pytest.mark.ci
 @on_one
 def test_the_rule_permits_nothing_else(lab_node: Node) -> None:
     """No argument, no input, no shell; the program is root's to change; and what it prints is no node's to forge."""
@@ -122,6 +123,7 @@ def test_the_rule_permits_nothing_else(lab_node: Node) -> None:
     assert lab_node.run("ls /tmp/evil/was-run").returncode != 0
 
 
+@pytest.mark.ci
 @on_one
 def test_it_is_one_login_and_changes_nothing_on_the_node(lab_node: Node) -> None:
     install(lab_node)

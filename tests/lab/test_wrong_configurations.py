@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-#: Tried for every change; the others with the slow ones.
+#: Those that are not slow; the first runs for every change.
 COMMON = (
     "1.2 a drop-in of one handler replaces the plugin",
     "1.4 version 3, tables of 2",
@@ -28,12 +28,15 @@ COMMON = (
 )
 
 
+def marks(case: Wrong) -> Any:
+    """Return the mark of a case."""
+    return pytest.mark.ci if case.kind == COMMON[0] else () if case.kind in COMMON else pytest.mark.slow
+
+
 def matrix() -> list[Any]:
     """Kinds by generation; those that need a kubelet or another route stay with the bare daemons."""
     return [
-        pytest.param(
-            generation, case, id=f"{generation}-{case.kind}", marks=() if case.kind in COMMON else pytest.mark.slow
-        )
+        pytest.param(generation, case, id=f"{generation}-{case.kind}", marks=marks(case))
         for generation in base.GENERATIONS
         for case in wrong.CASES
         if generation.replace("x", "1") in case.releases

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,13 @@ from pytest_gpuready.model import Settings
 from pytest_gpuready.views import Views
 from tests.support import nodes
 from tests.support.containerd import CONFIG as MAIN
+from tests.support.shell import shells
 
 if TYPE_CHECKING:
     from tests.support.simnode import SimNode
 
 CONFIG = "/etc/nvidia-container-runtime/config.toml"
-SHELLS = [
-    [found, *words]
-    for name, words in (("dash", []), ("bash", ["--posix"]), ("busybox", ["sh"]))
-    if (found := shutil.which(name))
-]
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 
 def planned(node: SimNode, settings: Settings | None = None) -> plan.Plan:
@@ -120,13 +116,13 @@ def test_each_route_of_a_client_has_a_container_without_its_request(route: str) 
     assert ctr.without_request("cri-handler") is None
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0].rpartition("/")[2])
+@pytest.mark.parametrize("shell", shells(*SHELLS))
 @pytest.mark.parametrize("image", ["builtin", "busybox"])
-def test_the_script_is_sh_for_every_shell_and_small_enough_for_one_argument(shell: list[str], image: str) -> None:
+def test_the_script_is_sh_for_every_shell_and_small_enough_for_one_argument(shell: str, image: str) -> None:
     """Linux takes 128 KiB in one argument (execve(2)); quoting it twice makes it longer."""
     found = planned(nodes.ready(), Settings(live=True, live_idle_only=True, image=image))
     text = script.guarded(found, "0123456789ab")
-    done = subprocess.run([*shell, "-n"], input=text.encode(), capture_output=True, check=False)
+    done = subprocess.run([*SHELLS[shell], "-n"], input=text.encode(), capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(script.body(found, "0123456789ab")) < 100_000
 

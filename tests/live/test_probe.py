@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -11,12 +10,9 @@ from hypothesis import strategies as st
 
 from pytest_gpuready.live.probe import PROBE, before, parse
 from tests.live.answers import NODES, UUIDS, nothing, probed
+from tests.support.shell import shells
 
-SHELLS = [
-    [found, *words]
-    for name, words in (("dash", []), ("bash", ["--posix"]), ("busybox", ["sh"]))
-    if (found := shutil.which(name))
-]
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 
 def test_gpus_and_device_nodes_are_read() -> None:
@@ -68,9 +64,9 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
     assert "gpuready-probe\n" not in before(data)
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0].rpartition("/")[2])
-def test_the_probe_runs_in_every_shell_and_makes_nothing(shell: list[str]) -> None:
-    done = subprocess.run([*shell, "-c", PROBE], capture_output=True, check=False, env={"PATH": "/nowhere"})
+@pytest.mark.parametrize("shell", shells(*SHELLS))
+def test_the_probe_runs_in_every_shell_and_makes_nothing(shell: str) -> None:
+    done = subprocess.run([*SHELLS[shell], "-c", PROBE], capture_output=True, check=False, env={"PATH": "/nowhere"})
     seen = parse(done.stdout)
     assert done.returncode == 0
     assert seen is not None
@@ -78,13 +74,13 @@ def test_the_probe_runs_in_every_shell_and_makes_nothing(shell: list[str]) -> No
     assert seen.smi == 127
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0].rpartition("/")[2])
-def test_the_systems_words_are_taken_for_a_node_that_refuses(shell: list[str]) -> None:
+@pytest.mark.parametrize("shell", shells(*SHELLS))
+def test_the_systems_words_are_taken_for_a_node_that_refuses(shell: str) -> None:
     """On a device that cannot be opened for writing, and one that is not there."""
     body = PROBE.replace(
         "/dev/nvidiactl /dev/nvidia-uvm /dev/nvidia[0-9]* /dev/dxg", "/dev/null /proc/version /dev/none"
     )
-    done = subprocess.run([*shell, "-c", body], capture_output=True, check=False)
+    done = subprocess.run([*SHELLS[shell], "-c", body], capture_output=True, check=False)
     text = done.stdout.decode()
     assert "gpuready-open /dev/null opened\n" in text
     assert "gpuready-open /dev/none absent\n" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.node.nodes import NOBODY, NodeShell, applets, programs
 from tests.support.salt import salt_master, stand_in
+from tests.support.shell import shells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,10 @@ SHELLS = ("dash", "bash", "busybox", "busybox-no-timeout-no-setsid")
 
 
 def make_shell(name: str, folder: Path) -> NodeShell:
-    """A shell by its name in SHELLS; skips where this machine lacks it."""
+    """A shell by its name in SHELLS."""
     program = "busybox" if name.startswith("busybox") else name
     found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not on this machine")
+    assert found is not None, program
     if program != "busybox":
         # Under the name sh, as on a node: bash behaves otherwise under its own name.
         alias = folder / "sh"
@@ -38,7 +37,7 @@ def make_shell(name: str, folder: Path) -> NodeShell:
     return NodeShell(name, [found, "sh", "-s"], {"PATH": applets(folder / "bin", *left_out)}, alone=True)
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=shells(*SHELLS))
 def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NodeShell:
     """Each shell in turn."""
     return make_shell(str(request.param), tmp_path_factory.mktemp("shell"))
@@ -47,7 +46,8 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def dash(tmp_path_factory: pytest.TempPathFactory) -> NodeShell:
     """One shell, for what depends on none."""
-    return make_shell("dash", tmp_path_factory.mktemp("shell"))
+    here = next(name for name in SHELLS if shutil.which(name))
+    return make_shell(here, tmp_path_factory.mktemp("shell"))
 
 
 @pytest.fixture
@@ -59,13 +59,12 @@ def open_path() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["dash", "bash"])
+PLAIN = [pytest.param(name, marks=pytest.mark.lab("root", "setpriv", name)) for name in ("dash", "bash")]
+
+
+@pytest.fixture(params=PLAIN)
 def plain(request: pytest.FixtureRequest) -> NodeShell:
     """A shell of an unprivileged user."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("becoming another user needs root and setpriv")
-    if shutil.which(str(request.param)) is None:
-        pytest.skip(f"{request.param} is not on this machine")
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     return NodeShell(f"plain {request.param}", [*become, str(request.param), "-s"])
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,17 +21,17 @@ from pytest_gpuready.node.transport import Options
 from pytest_gpuready.report.json import render
 from pytest_gpuready.runner import Runner
 from tests.node.test_other_transports import _STAND_IN
-from tests.support.sshd import Sshd, sshd, why_not
+from tests.support.sshd import Sshd, sshd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.support.salt import Master
 
 __all__ = ["sshd"]
 
-no_sshd = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.lab("root")
 
 #: How often both are asked: daemons of other tests come and go, and change what is true in between.
 TRIES = 6
@@ -93,12 +90,9 @@ def test_real_paramiko(sshd: Sshd) -> None:
     compare(parse(f"paramiko://{sshd.alias}"), Options(ssh_config=str(sshd.config)))
 
 
+@pytest.mark.lab("ansible-inventory")
 @pytest.mark.usefixtures("as_logged_in")
 def test_real_ansible_inventory(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (
-        shutil.which("ansible-inventory") or shutil.which("ansible-inventory", path=str(Path(sys.executable).parent))
-    ):
-        pytest.skip("ansible-inventory is not on this machine")
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
     (tmp_path / "hosts.ini").write_text(f"[g]\n{sshd.alias} ansible_user={sshd.user}\n")
     found = Inventory(str(tmp_path / "hosts.ini"), ssh_config=str(sshd.config))

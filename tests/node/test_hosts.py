@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from ClusterShell.NodeSet import NodeSet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,6 +100,9 @@ NODES = """cluster:
 """
 
 
+clustershell = pytest.mark.lab("clush")
+
+
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A groups.conf, as ClusterShell finds it; nothing is remembered of another."""
@@ -135,6 +137,7 @@ class TestSets:
         monkeypatch.setattr("pytest_gpuready.node.fleet.find_spec", lambda _: None)
         assert expand(text) == all_of_them
 
+    @clustershell
     @pytest.mark.parametrize(
         ("text", "nodes"),
         [
@@ -161,12 +164,16 @@ class TestSets:
         labels = node_set(node.label for node in found)
         assert sorted(node.label for node in parse_all([labels])) == sorted(node.label for node in found)
 
+    @clustershell
     def test_our_sets_are_those_of_clustershell(self) -> None:
         """Steps, leading zeros, several brackets."""
+        from ClusterShell.NodeSet import NodeSet  # noqa: PLC0415 - of the extra `lab`
+
         for text in ("gpu[001-012]", "n[1-10/3]", "r[1-2]n[08-11]x", "a[1,3-5,007]"):
             ours = [single.removeprefix("ssh://") for single in expand(f"ssh://{text}")]
             assert set(ours) == set(NodeSet(text))
 
+    @clustershell
     @pytest.mark.parametrize(
         ("text", "words"),
         [
@@ -195,6 +202,7 @@ class TestSets:
             parse_all([text])
         assert "\n" not in str(caught.value)
 
+    @clustershell
     def test_a_command_of_groups_conf_that_hangs_is_ended(self, groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """With all that it started."""
         assert groups.is_dir()
@@ -204,12 +212,14 @@ class TestSets:
             expand("ssh://@hang:x")
         assert set(descendants(os.getpid())) <= before
 
+    @clustershell
     def test_a_group_is_asked_for_once(self, groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert groups.is_dir()
         first = expand("ssh://@gpus")
         monkeypatch.setattr("pytest_gpuready.node.fleet.resolve", lambda **_: pytest.fail("asked again"))
         assert expand("ssh://@gpus") == first
 
+    @clustershell
     def test_a_group_that_names_too_many_is_refused(self, groups: Path) -> None:
         (groups / "groups.d" / "big.yaml").write_text(f"big:\n  x: 'n[1-{SET_LIMIT + 1}]'\n")
         with pytest.raises(SpecError, match=f"more than {SET_LIMIT} nodes"):

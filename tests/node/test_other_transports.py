@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,12 +29,13 @@ from tests.support.sshd import Sshd, free_port, keygen, sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_gpuready.report.model import NodeReport
 
 __all__ = ["sshd"]
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.lab("root")
 
 
 def ask(node: NodeSpec, options: Options | None = None) -> Facts:
@@ -164,10 +164,10 @@ class TestChroot:
         """The whole machine as the root: all that differs is the way."""
         same_as_local(parse("chroot:///"))
 
+    @pytest.mark.lab("busybox")
     def test_a_folder_with_a_busybox_is_a_node(self, tmp_path: Path) -> None:
         found = shutil.which("busybox")
-        if found is None:
-            pytest.skip("busybox is not on this machine")
+        assert found is not None
         root = tmp_path / "a root"
         (root / "bin").mkdir(parents=True)
         for name in ("etc", "proc", "dev", "tmp"):
@@ -195,8 +195,8 @@ class TestChroot:
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running podman container of busybox alone; skips where none can run."""
     found, podman = shutil.which("busybox"), shutil.which("podman")
-    if found is None or podman is None:
-        pytest.skip("podman or busybox is not on this machine")
+    assert found is not None
+    assert podman is not None
     folder = tmp_path_factory.mktemp("image")
     for path in ("bin", "etc", "proc", "dev", "tmp", "sys"):
         (folder / path).mkdir()
@@ -220,7 +220,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             subprocess.run([podman, *command], check=False, capture_output=True, timeout=60)
 
 
-@as_root
+@pytest.mark.lab("root", "podman", "busybox")
 class TestPodman:
     @pytest.mark.parametrize("user", ["", "0:0@"])
     def test_a_real_container_answers(self, container: str, user: str) -> None:
@@ -334,15 +334,12 @@ os._exit(0)
 """
 
 
+@pytest.mark.lab("ansible-inventory")
 class TestAnsible:
     """The real ansible-inventory on a real file."""
 
     @pytest.fixture(autouse=True)
     def _program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Not on PATH as a rule: the one of the same environment is found.
-        beside = shutil.which("ansible-inventory", path=str(Path(sys.executable).parent))
-        if shutil.which("ansible-inventory") is None and beside is None:
-            pytest.skip("ansible-inventory is not on this machine")
         (tmp_path / "ansible.cfg").write_text("[defaults]\n")
         monkeypatch.setenv("ANSIBLE_CONFIG", str(tmp_path / "ansible.cfg"))
         monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "home"))

@@ -6,7 +6,6 @@ Here it is run by whoever runs the tests; with a real sudo, a real rule and a pl
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from pytest_gpuready.node.hosts import parse
 from pytest_gpuready.node.rooted import ASK, PROGRAM, program, read, version
 from pytest_gpuready.node.transport import Options, Reply, by_rule, shell_command
 from tests.node.test_gather import NONCE, Scripted, framed
+from tests.support.shell import shells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,6 @@ def ran(folder: Path, requests: list[Request], shell: str = "sh", **environment:
     place = folder / "gpuready-read"
     place.write_text(program(requests))
     line = ["busybox", "sh"] if shell == "busybox" else [shell]
-    if shutil.which(line[0]) is None:
-        pytest.skip(f"{shell} is not on this machine")
     done = subprocess.run(
         [*line, str(place)], input=b"touch PWNED\n", capture_output=True, check=True, env={**os.environ, **environment}
     )
@@ -47,7 +45,7 @@ def ran(folder: Path, requests: list[Request], shell: str = "sh", **environment:
     return done.stdout
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", shells("dash", "bash", "busybox"))
 def test_it_answers_what_the_plain_shell_would_answer(tmp_path: Path, shell: str) -> None:
     (tmp_path / "a").write_bytes(b"\0\xff\nforged")
     (tmp_path / "b.toml").write_text("version = 3\n")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.node.nodes import NodeShell
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.lab("root")
 
 ALL_BYTES = bytes(range(256))
 #: What a hostile file would hold if it knew how answers are framed.
@@ -623,11 +623,11 @@ class TestTheNodesOwnWays:
         )
         assert shell.errors == b""
 
+    @pytest.mark.lab("strace")
     def test_nothing_is_written_to_the_node(self, shell: NodeShell, tmp_path: Path) -> None:
         """As strace counts: no file is opened for writing, made, removed or renamed by the shell and what it starts."""
         strace = shutil.which("strace")
-        if strace is None:
-            pytest.skip("strace is not on this machine")
+        assert strace is not None
         log = tmp_path / "log"
         calls = "open,openat,creat,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,mknod,mknodat,truncate"
         shell.argv = [strace, "-f", "-qq", "-e", f"trace={calls}", "-o", str(log), *shell.argv]
@@ -646,7 +646,7 @@ class TestTheNodesOwnWays:
 
 
 class TestRandom:
-    @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(contents=st.lists(st.binary(max_size=400), min_size=1, max_size=8))
     @example(contents=[f"\n{NONCE[:-1]}".encode(), f"{NONCE[:-1]} 0 b\n".encode(), b"\n", b""])
     def test_random_contents_survive(self, dash: NodeShell, tmp_path: Path, contents: list[bytes]) -> None:
@@ -658,7 +658,7 @@ class TestRandom:
         answers = dash.ask(*asked)
         assert [answers[request].data for request in asked] == contents * 2
 
-    @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         names=st.sets(
             st.binary(min_size=1, max_size=40).filter(
@@ -684,7 +684,6 @@ class TestRandom:
             assert seen is not None
             assert seen.size == len(answers[file(path)].data)
 
-    @settings(deadline=None, max_examples=300)
     @given(
         output=st.lists(
             st.one_of(

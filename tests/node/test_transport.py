@@ -34,8 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["sshd"]
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.lab("root")
 
+LOGIN_SHELLS = [
+    pytest.param(name, marks=pytest.mark.lab(name))
+    for name in ("sh", "dash", "bash", "fish", "csh", "tcsh", "zsh", "ksh", "mksh", "busybox")
+]
 LOCAL = NodeSpec("local://", "local", "local")
 TWO = run("echo", "two")
 
@@ -309,11 +313,10 @@ class TestSsh:
         finally:
             subprocess.run(["ssh", "-F", str(sshd.config), "-O", "exit", alias], check=False, capture_output=True)
 
-    @pytest.mark.parametrize("shell", ["sh", "dash", "bash", "fish", "csh", "tcsh", "zsh", "ksh", "mksh", "busybox"])
+    @pytest.mark.parametrize("shell", LOGIN_SHELLS)
     def test_any_login_shell_leads_to_sh(self, sshd: Sshd, shell: str, open_path: Path) -> None:
         found = shutil.which(shell)
-        if found is None:
-            pytest.skip(f"{shell} is not on this machine")
+        assert found is not None
         if shell == "busybox":
             (open_path / "ash").symlink_to(found)
             found = str(open_path / "ash")

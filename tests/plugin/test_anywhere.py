@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -135,7 +133,7 @@ def test_a_cache_that_cannot_be_written_is_no_fault(run: Pytest, plain: dict[str
     assert "PytestCacheWarning" not in result.text
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None or os.geteuid() != 0, reason="needs setpriv, and root to use it")
+@pytest.mark.lab("root", "setpriv")
 def test_a_read_only_directory(run: Pytest, plain: dict[str, Any]) -> None:
     """Somebody who may not write there has the same findings and no warning, under -W error too."""
     run.path.chmod(0o555)

@@ -26,6 +26,7 @@ __all__ = ["sshd"]
 for _name in ("pytest_gpuready.early", "pytest_gpuready.asked"):
     importlib.import_module(_name)
 
+pytestmark = pytest.mark.lab("clush")
 CLUSTERSHELL = "--gpuready-engine=clustershell"
 
 

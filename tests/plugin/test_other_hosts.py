@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.conftest import Pytest
 
 OWN = """
@@ -19,7 +17,7 @@ def test_own(host, platform):
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.lab("root")
 def test_a_chroot_is_testinfras_host_too(run: Pytest) -> None:
     """Testinfra alone takes no path from a spec."""
     run.file("test_own.py", OWN)
@@ -28,12 +26,10 @@ def test_a_chroot_is_testinfras_host_too(run: Pytest) -> None:
     assert "1 passed" in result.out
 
 
+@pytest.mark.lab("ansible-inventory")
 def test_an_inventorys_host_is_one_node_to_the_suite_and_to_own_tests(
     run: Pytest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    beside = shutil.which("ansible-inventory", path=str(Path(sys.executable).parent))
-    if shutil.which("ansible-inventory") is None and beside is None:
-        pytest.skip("ansible-inventory is not on this machine")
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
     run.file("hosts.ini", "[g]\nme ansible_connection=local\nw ansible_connection=winrm\n")
     run.file("test_own.py", OWN)

@@ -12,7 +12,7 @@ from pytest_gpuready import plugin
 from tests.support import containerd, driver, toolkit
 from tests.support import nodes as whole
 from tests.support.kubernetes import kubeadm
-from tests.support.sshd import serving, why_not
+from tests.support.sshd import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def test_the_one_that_runs_a_command_counts_here(
     assert passes or f"{free} GiB are free below /var/lib on local; CUDA images want 20" in result.out
 
 
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.lab("ssh", "ssh-keygen", "sshd")
 def test_over_ssh_they_say_what_they_say_here(
     run: Pytest, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

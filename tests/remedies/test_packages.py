@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -301,7 +300,6 @@ def test_a_repository_that_is_set_up_first_is_told_and_dnfs_own_words_with_dnf_a
     assert toolkit(system("manjaro", "pacman")).summary == ready
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
 @pytest.mark.parametrize(
     "node", [debian(SimNode()), fedora(SimNode()), system("opensuse-leap", "zypper"), system("centos", "yum")]
 )

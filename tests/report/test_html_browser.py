@@ -1,7 +1,7 @@
 """The HTML report in a real browser: Chromium, headless, with script and without, under a policy, in a sandbox.
 
 The pages are made by `pytest --gpuready --html` on shipped snapshots, those of hostile nodes by the same two steps on
-hand-made reports. Needs Chromium and playwright; without them it says so and skips.
+hand-made reports. Needs Chromium and the extra `lab`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,9 @@ from tests.report.hostile import CONTROLS, hostile_run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`)")
-axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (the extra `test`)")
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [pytest.mark.lab("playwright"), pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
 #: What Jenkins and previews of tickets allow: styles, and nothing else.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -63,7 +60,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One Chromium for all tests."""
-    with sync_api.sync_playwright() as playwright:
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield started
         started.close()
@@ -183,7 +180,7 @@ def test_axe_finds_nothing_in_all_of_the_page(
         if unfold:
             page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
             page.wait_for_function("document.querySelector('#results-table tbody')")
-        found = axe_api.Axe().run(page).response["violations"]
+        found = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().run(page).response["violations"]
         assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Status
@@ -183,7 +183,6 @@ def test_a_blocked_check_names_what_blocks_it() -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.floats())
-@settings(max_examples=40, deadline=None)
 def test_whatever_a_node_says_fits(word: str, other: str, number: float) -> None:
     node = report(f"ssh://{word}", hostname=other, reason=word, inventory={"os": other, word: number})
     assert faults(json.loads(json.dumps(render(run(node), checks=CHECKS)))) == []

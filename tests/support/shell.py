@@ -8,9 +8,24 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from _pytest.mark.structures import ParameterSet
+
+
+def shells(*names: str) -> list[ParameterSet]:
+    """Return a parameter per shell: the first lane takes one that this machine has, the lab lane the others.
+
+    A name begins with its program: ``busybox-no-timeout`` is one of busybox's.
+    """
+    programs = {name: name.partition("-")[0] for name in names}
+    here = next((name for name, program in programs.items() if shutil.which(program)), names[0])
+    return [pytest.param(name, marks=() if name == here else pytest.mark.lab(programs[name])) for name in names]
+
 
 SEDS = ("sed", *(("busybox sed",) if shutil.which("busybox") else ()))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,10 +17,8 @@ from pytest_gpuready.views import Views
 from pytest_gpuready.views.driver import Driver
 from pytest_gpuready.views.nvml import Nvml
 from tests.support import driver as d
+from tests.support.reference import DATA, reference
 from tests.support.simnode import Entry, SimNode
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference data (../shared) is not beside the repository")
 
 
 def view(node: SimNode) -> Driver:
@@ -31,7 +28,7 @@ def view(node: SimNode) -> Driver:
 
 def recorded(folder: str) -> SimNode:
     """A node made of what was written down of a real one: devices-and-proc.txt and nvidia-smi's XML."""
-    text = (SHARED / folder / "devices-and-proc.txt").read_text("utf-8")
+    text = (DATA / folder / "devices-and-proc.txt").read_text("utf-8")
     node = SimNode(label="ssh://n1")
     for match in re.finditer(r"^c\S+ 1 root root (\d+),\s+(\d+) .* (/dev/nvidia\S*)$", text, re.MULTILINE):
         node.device(match[3], int(match[1]), int(match[2]))
@@ -54,11 +51,11 @@ def recorded(folder: str) -> SimNode:
     d.libraries(node, *d.both(version=version[0]))
     d.log(node)
     node.program("/usr/bin/nvidia-smi")
-    xml = next((SHARED / folder).glob("*smi*.xml"))
+    xml = next((DATA / folder).glob("*smi*.xml"))
     return d.smi(node, xml.read_text("utf-8"))
 
 
-@shared
+@reference
 @pytest.mark.parametrize(("folder", "gpus"), [("h100", 1), ("h100x4", 4)])
 def test_a_real_node_is_read_as_it_is(folder: str, gpus: int) -> None:
     driver = view(recorded(folder))
@@ -74,7 +71,7 @@ def test_a_real_node_is_read_as_it_is(folder: str, gpus: int) -> None:
     assert [gpu.uuid for gpu in driver.proc_gpus] == [gpu.uuid for gpu in driver.views.get(Nvml).devices]
 
 
-@shared
+@reference
 @pytest.mark.parametrize("folder", ["h100", "h100x4"])
 def test_a_real_node_passes_every_check_of_the_driver(folder: str) -> None:
     report = recorded(folder).judge()
@@ -180,7 +177,7 @@ def spoilt(garbage: dict[str, bytes], rc: int) -> Facts:
     return facts
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*_QUESTIONS, *_SCRIPTS]), _GARBAGE, min_size=1), st.integers(0, 255))
 def test_garbage_never_raises_but_in_the_three_ways(garbage: dict[str, bytes], rc: int) -> None:
     views = Views(spoilt(garbage, rc))
@@ -194,7 +191,7 @@ def test_garbage_never_raises_but_in_the_three_ways(garbage: dict[str, bytes], r
                     value()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*_QUESTIONS, *_SCRIPTS]), _GARBAGE, min_size=1), st.integers(0, 255))
 def test_garbage_is_never_an_error_of_ours(garbage: dict[str, bytes], rc: int) -> None:
     mine = {name: check for name, check in catalogue().items() if check.family in ("node", "driver")}

@@ -8,21 +8,22 @@ import json
 import os
 import stat
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.views.nvml import smi_request
 from pytest_gpuready.views.nvsmi import Garbled, Gpu, bus_id, parse
 from tests.support import driver as d
+from tests.support.reference import DATA, reference
+from tests.support.shell import shells
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-CASES = sorted(path.parent for path in SHARED.glob("nvsmi/*/stdout.xml"))
-SHELLS = ("dash", "bash", "busybox")
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference data (../shared) is not beside the repository")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES = sorted(path.parent for path in DATA.glob("nvsmi/*/stdout.xml"))
 
 #: The truth's name of a value → how the reader has it.
 READ: dict[str, Any] = {
@@ -51,7 +52,7 @@ def truth(name: str, value: str | None) -> str | None:
     return bus_id(value) if name == "bus_id" else value
 
 
-@shared
+@reference
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_what_the_truth_says_is_what_is_read(case: Path) -> None:
     says = json.loads((case / "truth.json").read_text("utf-8"))["says"]
@@ -67,7 +68,7 @@ def test_what_the_truth_says_is_what_is_read(case: Path) -> None:
         assert gpu.lost == (said["gpu_temp"] == "GPU is lost")
 
 
-@shared
+@reference
 def test_every_value_of_the_truth_is_looked_at() -> None:
     """A truth that says something the reader does not have would make the test above vacuous there."""
     names = {
@@ -80,9 +81,9 @@ def test_every_value_of_the_truth_is_looked_at() -> None:
     assert len(CASES) >= 11
 
 
-@shared
+@reference
 def test_a_real_h100() -> None:
-    log = parse((SHARED / "h100" / "nvidia-smi-q-x.xml").read_text("utf-8"))
+    log = parse((DATA / "h100" / "nvidia-smi-q-x.xml").read_text("utf-8"))
     assert log.gpus == (
         Gpu(
             index=0,
@@ -108,12 +109,10 @@ def test_a_real_h100() -> None:
     )
 
 
-@shared
+@reference
 def test_four_real_h100s_say_in_xml_what_they_say_in_csv() -> None:
-    log = parse((SHARED / "h100x4" / "smi.xml").read_text("utf-8"))
-    rows = list(
-        csv.DictReader((SHARED / "h100x4" / "query.csv").read_text("utf-8").splitlines(), skipinitialspace=True)
-    )
+    log = parse((DATA / "h100x4" / "smi.xml").read_text("utf-8"))
+    rows = list(csv.DictReader((DATA / "h100x4" / "query.csv").read_text("utf-8").splitlines(), skipinitialspace=True))
     assert len(log.gpus) == len(rows) == 4
     for gpu, row in zip(log.gpus, rows, strict=True):
         assert (str(gpu.index), gpu.uuid, gpu.name) == (row["index"], row["uuid"], row["name"])
@@ -169,7 +168,6 @@ def test_serial_numbers_are_not_kept() -> None:
     assert not [name for name in Gpu.__dataclass_fields__ if "serial" in name]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(), st.text().map(lambda text: f"<nvidia_smi_log>{text}</nvidia_smi_log>")))
 def test_nothing_that_is_printed_raises_anything_else(text: str) -> None:
     with contextlib.suppress(Garbled):
@@ -201,22 +199,19 @@ def stand_in(tmp_path: Path, body: str) -> Path:
     return path
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=shells("dash", "bash", "busybox"))
 def shell(request: pytest.FixtureRequest) -> str:
     """A POSIX shell that is installed here."""
-    name: str = request.param
-    if not any(os.access(Path(folder) / name, os.X_OK) for folder in os.environ["PATH"].split(":")):
-        pytest.skip(f"{name} is not installed here")
-    return name
+    return str(request.param)
 
 
-@shared
+@reference
 @pytest.mark.parametrize(
     "case", ["h100/nvidia-smi-q-x.xml", "h100x4/smi.xml", "nvsmi/08-xml-gb200-gpu-lost/stdout.xml"]
 )
 def test_clocks_processes_and_serial_numbers_stay_on_the_node(shell: str, case: str, tmp_path: Path) -> None:
-    whole = (SHARED / case).read_text("utf-8")
-    done = script(shell, stand_in(tmp_path, f"cat {SHARED / case}"))
+    whole = (DATA / case).read_text("utf-8")
+    done = script(shell, stand_in(tmp_path, f"cat {DATA / case}"))
     assert done.returncode == 0
     assert parse(done.stdout) == parse(whole)
     assert "supported_graphics_clock" not in done.stdout

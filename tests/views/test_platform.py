@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
@@ -221,7 +221,6 @@ WORDS = st.sampled_from(_WORDS)
 GARBAGE = st.one_of(st.binary(max_size=60), st.lists(WORDS, max_size=12).map(b"".join))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.integers(0, len(ASKED) - 1), GARBAGE, min_size=1))
 def test_garbage_raises_nothing_but_the_three(garbage: dict[int, bytes]) -> None:
     node = healthy(SimNode().program("/usr/bin/nerdctl"))

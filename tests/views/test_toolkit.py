@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
@@ -20,6 +20,7 @@ from pytest_gpuready.views.toolkit import CONFIG, OPERATOR_CONFIG, RUNTIME_ROUTE
 from pytest_gpuready.views.toolkit_probe import PACKAGES, VERSIONS, numbers, repositories
 from tests.support import driver
 from tests.support.cdi import cdi
+from tests.support.shell import shells
 from tests.support.simnode import SimNode
 from tests.support.toolkit import (
     DEFAULT_CONFIG,
@@ -179,10 +180,7 @@ def test_the_versions_script_runs_every_program_once_and_keeps_its_words_and_sta
     assert f"{tmp_path}/nvidia-cdi-hook" not in answers
 
 
-SHELLS = [found for name in ("dash", "bash", "busybox") if (found := shutil.which(name))]
-
-
-@pytest.mark.parametrize("program", SHELLS)
+@pytest.mark.parametrize("program", shells("dash", "bash", "busybox"))
 @pytest.mark.parametrize(("release", "asked"), [("1.17.8", False), ("1.18.2", True)])
 def test_a_debug_log_is_not_written_to(tmp_path: Path, program: str, release: str, *, asked: bool) -> None:
     """The stand-in for the runtime logs wherever its configuration says, as the real one does even for --version."""
@@ -199,7 +197,7 @@ def test_a_debug_log_is_not_written_to(tmp_path: Path, program: str, release: st
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     body = VERSIONS.body.replace(CONFIG, str(configuration))
-    start = [program, "sh"] if program.endswith("busybox") else [program]
+    start = [program, "sh"] if program == "busybox" else [program]
     done = subprocess.run(
         [*start, "-c", body, "x", VERSIONS.arg[1], str(tmp_path)],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "GPUREADY_TRUST": trust.SHELL},
@@ -249,7 +247,6 @@ def test_rpm_is_asked_as_nobody_where_nobody_may_read(tmp_path: Path, complaint:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
 def test_garbage_raises_nothing_but_what_views_may_raise(data: st.DataObject) -> None:
     nodes = node()
     junk = st.binary(max_size=120) | st.sampled_from(
