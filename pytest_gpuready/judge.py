@@ -13,6 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import budget
 from pytest_gpuready.checks.catalogue import LIVE, PRIVILEGES, REACHABLE, Check, suite
 from pytest_gpuready.model import (
     Answer,
@@ -71,7 +72,8 @@ def judge(facts: Facts, settings: Settings, *, checks: Mapping[str, Check] | Non
 
 def judge_views(views: Views, *, checks: Mapping[str, Check] | None = None) -> NodeReport:
     """The same, of views that their owner goes on with: what they have worked out is not worked out again."""
-    return Judge(views, dict(checks or suite(live=views.settings.live))).report()
+    with budget.limited():
+        return Judge(views, dict(checks or suite(live=views.settings.live))).report()
 
 
 class Judge:
@@ -140,18 +142,24 @@ class Judge:
 
     @functools.cached_property
     def _late(self) -> bool:
-        """The deadline passed before all was asked."""
+        """The deadline passed before all was asked, or the time for judging was spent."""
         return self.views.facts.peek(LATE) is not None
 
     def report(self) -> NodeReport:
         """Judge every check, each route, and the node."""
-        # The privileges are judged last: they fail by what others were refused.
-        for check in sorted(self.checks.values(), key=lambda check: check.id == PRIVILEGES):
-            self.answers[check.id] = _cleaned(self.answer(check), advisory=check.advisory)
         reach = self.views.facts.peek(REACH)
         reached = reach is not None and reach.state == "ok"
         wanted = required(self.views) if reached else Required(self._asked(), "the node could not be asked")
         wanted = dataclasses.replace(wanted, because=one_line(wanted.because))
+        # The privileges are judged last: they fail by what others were refused.
+        for check in sorted(self.checks.values(), key=lambda check: check.id == PRIVILEGES):
+            answer = self.answer(check)
+            # What was answered as the time ran out may lack what was left out: it counts for nothing.
+            answer = _Answered(unknown(budget.WHY)) if budget.spent() else answer
+            self.answers[check.id] = _cleaned(answer, advisory=check.advisory)
+        if budget.spent():
+            self._late = True
+            self.answers[REACHABLE] = _Answered(unknown(budget.WHY, expected="a node that is judged in that time"))
         by_route = {route: self._by_route(route) for route in ROUTES}
         routes = {route: self._route(route, wanted, by_route[route]) for route in ROUTES}
         findings = {check.id: self._finding(check, wanted, by_route, routes) for check in self.checks.values()}
@@ -298,7 +306,7 @@ def _lacks_answers(outcome: Outcome | None) -> bool:
     """It is unknown for want of what did not come, or what nobody came to ask."""
     if outcome is None or outcome.status != "unknown":
         return False
-    return any(words in outcome.found for words in (f": {OVERDUE}", UNREACHED, UNASKED))
+    return any(words in outcome.found for words in (f": {OVERDUE}", UNREACHED, UNASKED, budget.WHY))
 
 
 def _was_not_asked(seen: _Sight) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import budget
 from pytest_gpuready.judge import judge, judge_views
 from pytest_gpuready.model import Denied, Undetermined
 from pytest_gpuready.node.clean import one_line
@@ -24,7 +25,8 @@ def judged(facts: Facts, settings: Settings) -> NodeReport:
     report = judge_views(views)
     if not report.reached:
         return dataclasses.replace(report, reason=_reason(facts))
-    return dataclasses.replace(report, hostname=_hostname(views), inventory=inventory(views))
+    with budget.limited():
+        return dataclasses.replace(report, hostname=_hostname(views), inventory=inventory(views))
 
 
 def incomplete(label: str, reason: str, settings: Settings) -> NodeReport:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pytest_gpuready import budget
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,6 +80,7 @@ def _build(events: Iterator[Any]) -> Any:
     stack: list[Map | Seq] = []
     keys: list[tuple[str, int] | None] = []
     for event in events:
+        budget.check()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise TooMuch("it has YAML aliases, which are not followed here", line)

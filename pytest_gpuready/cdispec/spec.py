@@ -8,12 +8,12 @@ that code.
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_gpuready.cdispec.document import Map, Seq, Unparsable, load, plain
+from pytest_gpuready.kept import Kept
 
 #: Versions that there are (0.1.0 and 0.2.0 are accepted as words, and then refused for being older than 0.3.0).
 VERSIONS: tuple[tuple[int, ...], ...] = (
@@ -146,14 +146,22 @@ class Spec:
         return (self.edits, *(device.edits for device in self.devices))
 
 
-# Equal nodes have equal specs, and YAML is slow to read.
-@functools.lru_cache(maxsize=32)
+#: Equal nodes have equal specs, and YAML is slow to read.
+_kept: Kept[Spec] = Kept(80 << 20)
+#: What a spec takes, about, in units of its size.
+_WEIGHT = 40
+
+
 def parse(path: str, data: bytes) -> Spec:
     """The spec in a file's bytes.
 
     Raises:
         Invalid: it is none. `TooMuch`: this reader does not look that far.
     """
+    return _kept.get((path, data), lambda: _parse(path, data), lambda _: len(data) * _WEIGHT)
+
+
+def _parse(path: str, data: bytes) -> Spec:
     root = load(data)
     if not isinstance(root, Map):
         raise Invalid("it holds no spec" if root is None else "its top level is no mapping", 1)

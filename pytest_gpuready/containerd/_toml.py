@@ -7,8 +7,12 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pytest_gpuready import budget
+
 DEPTH = 100
 """Deepest nesting of arrays, inline tables and table names that is read."""
+SETTINGS = 5000
+"""Most tables and values of a document that are read. containerd's own configuration has some 300."""
 
 
 class TomlError(ValueError):
@@ -21,11 +25,11 @@ class TomlError(ValueError):
     def __init__(self, text: str, line: int | None = None, column: int | None = None, *, shown: bool = True) -> None:
         super().__init__(text)
         self.text, self.line, self.column, self.shown = text, line, column, shown
-        self.partial = Table(1)
+        self.partial, self.size = Table(1), 0
 
 
 class TooLarge(TomlError):  # noqa: N818 - it is no refusal
-    """The document is larger or deeper than this reader looks (`toml.LIMIT`, `DEPTH`): no word of containerd's."""
+    """The document exceeds `toml.LIMIT`, `SETTINGS` or `DEPTH` of this reader: no word of containerd's."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Parser:
         self.text, self.end, self.at = text, len(text), 0
         self.newlines = [m.start() for m in re.finditer("\n", text)]
         self.root = Table(1, explicit=True)
+        #: Tables and values read so far.
+        self.size = 0
 
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column, both from 1."""
@@ -111,6 +117,13 @@ class Parser:
         """Give up where recursion would."""
         if depth > DEPTH:
             raise TooLarge(f"too deeply nested to be looked at: the limit is {DEPTH} levels", *self.place(self.at))
+
+    def count(self) -> None:
+        """Count one table or value; give up where there are more than is ever needed."""
+        budget.check()
+        self.size += 1
+        if self.size > SETTINGS:
+            raise TooLarge(f"too many settings: the limit is {SETTINGS} tables and values", *self.place(self.at))
 
     def run(self) -> None:
         """Read the whole document into `root`."""

@@ -57,6 +57,7 @@ class V1Parser(V1Lexer):
                 self.fail(at, f"unexpected token {_name(kind)}")
 
     def header(self, *, double: bool, line: int, column: int) -> None:
+        self.count()
         kind, value, at = token = self.take()
         if kind != ("KeyGroupArray" if double else "KeyGroup"):
             self.fail(at, f"unexpected token {_shown(token)}, was expecting a table {'array ' * double}key")
@@ -117,6 +118,7 @@ class V1Parser(V1Lexer):
         node.put(keys[-1], value, line, 0 if placeless else column)
 
     def value(self) -> Any:
+        self.count()
         kind, raw, at = token = self.take()
         if kind == "String":
             return raw

@@ -104,6 +104,7 @@ class V2Parser(V2Values):
             self.space()
 
     def header(self) -> None:
+        self.count()
         start = self.at
         double = self.text.startswith("[[", start)
         self.at += 1 + double
@@ -198,6 +199,7 @@ class V2Parser(V2Values):
         table.put(keys[-1], value, line, column)
 
     def value(self, depth: int) -> Any:
+        self.count()
         self.deep(depth)
         text, start = self.text, self.at
         c = text[start : start + 1]

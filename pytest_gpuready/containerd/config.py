@@ -9,22 +9,24 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import budget
 from pytest_gpuready.containerd import migrate
-from pytest_gpuready.containerd._toml import quote
+from pytest_gpuready.containerd._toml import SETTINGS, quote
 from pytest_gpuready.containerd.decode import DecodeError, Decoder
 from pytest_gpuready.containerd.files import BadPattern, NotLooked
 from pytest_gpuready.containerd.model import Ineffective, Refusal, Where
-from pytest_gpuready.containerd.toml import Dialect, TomlError, TooLarge, loads
+from pytest_gpuready.containerd.parsed import parsed
+from pytest_gpuready.containerd.toml import TooLarge
 from pytest_gpuready.containerd.tree import Tree, from_table, leaves, merge
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
     from pytest_gpuready.containerd.releases import Release
 
-DIALECTS = {1: Dialect.V1, 2: Dialect.V2, 23: Dialect.V2, 24: Dialect.V24}
 MAX_FILES = 1000
 """No more files than this are followed."""
 
@@ -93,6 +95,7 @@ class Walk:
         self.out = Walked(Tree(), 1 if release.go_toml == 1 else release.config_version)
         self.out.tree["plugins"] = Tree()
         self.imported: dict[str, Where] = {}
+        self.settings = 0
 
     def run(self, path: str, *, explicit: bool) -> Walked:
         """Follow `path` and its imports.
@@ -100,10 +103,11 @@ class Walk:
         Raises:
             Refused, Undecided, migrate.PanicError, NotLooked, PermissionError.
         """
-        out, pending, root = self.out, [path], 0
+        out, pending, root = self.out, deque([path]), 0
         last = path
         while pending:
-            last = pending.pop(0)
+            budget.check()
+            last = pending.popleft()
             if last in out.versions:
                 continue
             try:
@@ -155,20 +159,13 @@ class Walk:
         release = self.release
         v1 = release.go_toml == 1
         decoder = Decoder(release.schema, release.go_toml)
-        failed: TomlError | None = None
-        try:
-            table = loads(
-                data,
-                Dialect.V194 if release.go_toml_194 else DIALECTS[release.go_toml],
-                lazy=True,
-                skipped=self.skipped,
-                end_is_start=release.go_toml == 23,
-            ).root
-        except TooLarge as error:
-            raise Undecided(f"{path}: {error.text}") from None
-        except TomlError as error:
-            failed, table = error, error.partial
-        raw = from_table(table, path)
+        document, failed = parsed(data, release)
+        if isinstance(failed, TooLarge):
+            raise Undecided(f"{path}: {failed.text}")
+        self.settings += document.size
+        if self.settings > SETTINGS:
+            raise Undecided(f"more than {SETTINGS} settings in the files up to {path}")
+        raw = from_table(document.root, path)
         self.out.remember(raw)
         if failed is not None and v1:
             place = f"({failed.line}, {failed.column}): " if failed.shown else ""
@@ -201,22 +198,6 @@ class Walk:
             line = error.column = 1  # v2.4 has no place for what is nested, v2.3 none for a date
         place_text = f" at row {line} column {error.column}" if error.shown else ""
         return f"containerd: failed to unmarshal TOML{place_text}: {error.text}"
-
-    def skipped(self, keys: list[str]) -> bool:
-        """Whether go-toml v2 has no place for a table of this name."""
-        types = self.release.schema.types
-        kind = "config.Config"
-        for key in keys:
-            if kind.startswith("map[string]"):
-                kind = kind.removeprefix("map[string]")
-                continue
-            if kind not in types:
-                return False
-            found = [type_ for name, _, type_ in types[kind] if name == key or name.lower() == key.lower()]
-            if not found:
-                return True
-            kind = found[0]
-        return False
 
     def migrate_file(self, tree: Tree, version: int) -> None:
         """Bring one file to the format that the others have, where the release does that before it merges."""
@@ -256,8 +237,10 @@ class Walk:
                     mine.put(name, item, value.wheres.get(name))
             elif isinstance(value, list):
                 old = to.get(key, [])
-                deep = self.release.deep_merge
-                to.put(key, old + [item for item in value if not deep or item not in old], where)
+                there = {item for item in old if isinstance(item, str)} if self.release.deep_merge else set()
+                deep = [] if not self.release.deep_merge else old
+                new_ones = [item for item in value if item not in (there if isinstance(item, str) else deep)]
+                to.put(key, old + new_ones, where)
             elif isinstance(value, Tree):
                 mine = to.setdefault(key, Tree(where))
                 for name, item in value.items():

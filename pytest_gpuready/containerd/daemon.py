@@ -115,8 +115,11 @@ class Daemon:
         proxies = {
             uri for name, proxy in tree.table("proxy_plugins").items() if (uri := proxy_uri(self.release, name, proxy))
         }
+        by_key: dict[str, set[str]] = {}
+        for uri in known | proxies:
+            by_key.setdefault(self.key(uri), set()).add(uri)
         for name in names:
-            hit = {uri for uri in known | proxies if self.key(uri) == name}
+            hit = by_key.get(name, set())
             self.disabled |= hit
             if not hit:
                 where = tree.at("disabled_plugins")

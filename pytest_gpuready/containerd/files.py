@@ -6,6 +6,7 @@ import errno
 import os
 import posixpath
 import re
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -133,6 +134,17 @@ def names_in(paths: Iterable[str], folder: str) -> set[str]:
     """The names in a folder on the way to any of these paths."""
     inside = folder.rstrip("/") + "/"
     return {path[len(inside) :].split("/", 1)[0] for path in paths if path.startswith(inside)}
+
+
+def names_by_folder(paths: Iterable[str]) -> defaultdict[str, set[str]]:
+    """The names in every folder on the way to any of these absolute paths."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        while name and name not in names[folder or "/"]:
+            names[folder or "/"].add(name)
+            folder, _, name = folder.rpartition("/")
+    return names
 
 
 class MemoryFiles:

@@ -28,6 +28,8 @@ _NODE_FIELDS = ("loads", "cri_state", "handlers", "default_runtime", "cdi_enable
 #: files that answered so is kept, the latest first, by version, path and whether that was named.
 _known: dict[tuple[str | None, str, bool], tuple[tuple[list[_Answer], Loaded], ...]] = {}
 _MOST_KEYS, _MOST_EACH = 32, 8
+_MOST_BYTES = 65_536
+"""Files of more bytes are not kept: few nodes have them, and what is loaded of them is large."""
 
 
 def wanted(files: Files, version: str | None, config_path: str, explicit: bool) -> tuple[set[str], set[str]]:  # noqa: FBT001
@@ -89,6 +91,12 @@ class _Noting:
         #: Whether nothing but bytes, names and "not there" was the answer.
         self.plain = True
 
+    @property
+    def size(self) -> int:
+        """How much was answered: bytes, and names in units of 64."""
+        answers = (answer for _, answer in self.answers if answer is not None)
+        return sum(len(answer) * (64 if isinstance(answer, tuple) else 1) for answer in answers)
+
     def read(self, path: str) -> bytes:
         self.plain, plain = False, self.plain
         data = _read(self.files, path)
@@ -148,7 +156,7 @@ def load(files: Files, version: str | None, config_path: str = DEFAULT_CONFIG, *
             return loaded
     noting = _Noting(files)
     loaded = _load_any(noting, version, config_path, explicit=explicit)
-    if noting.plain:
+    if noting.plain and noting.size <= _MOST_BYTES:
         if len(_known) >= _MOST_KEYS:
             _known.clear()
         _known[key] = ((noting.answers, loaded), *_known.get(key, ()))[:_MOST_EACH]

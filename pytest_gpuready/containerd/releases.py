@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -196,6 +196,26 @@ class Schema:
     types: dict[str, tuple[tuple[str, str, str], ...]]
     plugins: dict[str, tuple[str | None, dict[str, Any]]]
     needed: dict[str, str]
+
+    @cached_property
+    def _folded(self) -> dict[str, dict[str, str]]:
+        """By Go type, the Go types of its fields by their keys in small letters; of equal ones the first counts."""
+        return {name: {key.lower(): kind for key, _, kind in reversed(fields)} for name, fields in self.types.items()}
+
+    def skips(self, keys: list[str]) -> bool:
+        """Whether go-toml v2 has no place for a table of this name."""
+        kind = "config.Config"
+        for key in keys:
+            if kind.startswith("map[string]"):
+                kind = kind.removeprefix("map[string]")
+                continue
+            if kind not in self._folded:
+                return False
+            found = self._folded[kind].get(key.lower())
+            if found is None:
+                return True
+            kind = found
+        return False
 
 
 _SINCE: dict[str, dict[tuple[str, str], int]] = {

@@ -50,7 +50,7 @@ __all__ = [
     "loads",
 ]
 
-LIMIT = 2 << 20
+LIMIT = 512 << 10
 """Most bytes of settings that are read. containerd has no limit: a larger file is `TooLarge`, not refused."""
 MOST = 64 << 20
 """A file of this size is `TooLarge` whatever it holds: nobody reads further."""
@@ -69,9 +69,13 @@ class Dialect(enum.Enum):
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: `root` is plain Python (dict, list, str, int, float, bool; dates and times are `Moment`)."""
+    """A parsed file: `root` is plain Python (dict, list, str, int, float, bool; dates and times are `Moment`).
+
+    `size` counts its tables and values.
+    """
 
     root: Table
+    size: int = 0
 
     def line_of(self, path: Sequence[str | int]) -> int | None:
         """Line (from 1) of the key or table at `path`; None if it is not there."""
@@ -163,6 +167,6 @@ def loads(
     try:
         parser.run()
     except TomlError as error:
-        error.partial = parser.root
+        error.partial, error.size = parser.root, parser.size
         raise
-    return Document(parser.root)
+    return Document(parser.root, parser.size)

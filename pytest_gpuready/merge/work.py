@@ -179,8 +179,11 @@ def _in_file(place: Place, settings: Settings) -> Iterator[Result | Lost]:
         raise UnreadableError("is not UTF-8 text") from None
     except strict_json.JsonError as error:
         raise UnreadableError(f"is no JSON: {one_line(str(error), 200)}") from None
+    size = len(raw)
     del raw
     if isinstance(document, dict) and "gpuready_snapshot" in document:
+        if size > snapshot.SIZE_LIMIT:
+            raise UnreadableError(f"is larger than {snapshot.SIZE_LIMIT // 1024 // 1024} MiB: no snapshot")
         yield _of_snapshot(place, document, written, settings)
     elif isinstance(document, dict) and "schema" in document and "nodes" in document:
         yield from _of_report(place, document, written, settings)

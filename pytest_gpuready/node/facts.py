@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pytest_gpuready import budget
 from pytest_gpuready.model import Denied, NotAsked, Undetermined
 from pytest_gpuready.node.clean import clean
 
@@ -84,6 +85,9 @@ def script(name: str, body: str, *args: str, timeout: float = 5, limit: int = 26
     """
     return Request("script", (name, *args), timeout=timeout, limit=limit, body=body, since=since)
 
+
+#: Most paths that a pattern may match; a real node has some 200. Beyond it the answer says nothing.
+MOST_PATHS = 10_000
 
 #: The limit of a command whose answer is short, in bytes: such commands run side by side on the node.
 SHORT = 12_288
@@ -227,7 +231,9 @@ class Facts:
         """The fact; `Denied` and `Undetermined` if it is no answer. `absent` and `odd` come back as they are.
 
         `NotAsked` if the snapshot is older than the request.
+        `OverBudget` where the time for judging this node is spent: everything that is worked out begins here.
         """
+        budget.check()
         fact = self._facts.get(request)
         if fact is None:
             if not self.knows(request):
@@ -241,6 +247,9 @@ class Facts:
             raise Undetermined(f"{request}: {fact.note or f'no answer within {request.timeout:g} s'}")
         if fact.state == "cut":
             raise Undetermined(f"{request}: only a part of the answer came{f' ({fact.note})' if fact.note else ''}")
+        if len(fact.data) > request.limit and request.kind not in ("glob", "files"):
+            # A node's answer was cut there; a snapshot may say anything.
+            raise Undetermined(f"{request}: longer than {request.limit} bytes")
         return fact
 
     def text(self, request: Request) -> str | None:
@@ -287,5 +296,7 @@ class Facts:
     def glob(self, pattern: str, *, kind: Kind = "glob", since: int = 1) -> list[str]:
         """The paths that match, sorted; empty where none does."""
         fact = self.fact(Request(kind, (pattern,), since=since))
+        if fact.data.count(b"\0") > MOST_PATHS:
+            raise Undetermined(f"{pattern}: more than {MOST_PATHS} paths match")
         found = fact.data.decode("utf-8", "surrogateescape").split("\0")
         return sorted(path for path in found if path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from pytest_gpuready.quoting import quote
 from pytest_gpuready.remedies.containerd_service import ServiceRemedies, known
 from pytest_gpuready.remedies.edits import (
     Change,
+    Effort,
     Workshop,
     append,
     aside,
@@ -47,6 +49,8 @@ _CRI_ENTRY = (
     r"""["'](io\.containerd\.grpc\.v1\.|io\.containerd\.cri\.v1\.)?(cri|runtime|images)["']"""
     r"[[:space:]]*,?[[:space:]]*"
 )
+#: Most drop-ins that edits are tried in.
+_MOST_FILES = 50
 #: The CRI plugins' own settings, which come back with them.
 _CRI_SETTINGS = ("disabled_plugins", "plugins.io.containerd.grpc.v1.cri.", "plugins.io.containerd.cri.v1.")
 
@@ -58,8 +62,19 @@ class FileRemedies(ServiceRemedies):
         before: Loaded | None = known(lambda: self.config.loaded, None)
         version = known(lambda: self.live.disk_version_text, None)
         return Workshop(
-            FactFiles(self.views.facts), version, self.config.path, self.live.config_explicit, before, allowed
+            FactFiles(self.views.facts),
+            version,
+            self.config.path,
+            self.live.config_explicit,
+            before,
+            allowed,
+            self._effort,
         )
+
+    @functools.cached_property
+    def _effort(self) -> Effort:
+        """What all proofs of this node may cost."""
+        return Effort()
 
     def _remedy(self, shop: Workshop, changes: list[Change], summary: str) -> Remedy:
         """Proven changes as commands, the restart with them."""
@@ -85,8 +100,9 @@ class FileRemedies(ServiceRemedies):
         return change.command.removesuffix(quote(change.path)) + quote(found.target)
 
     def _texts(self, shop: Workshop) -> list[tuple[str, bytes]]:
-        """The files that are read and there, the one that has the last word first."""
-        texts = [(path, shop.text(path)) for path in reversed(self.config.files)]
+        """The files that are read and there, the one that has the last word first; of many the last and the main."""
+        main, *others = self.config.files
+        texts = [(path, shop.text(path)) for path in [*reversed(others[-_MOST_FILES:]), main]]
         return [(path, text) for path, text in texts if text is not None]
 
     def _versions(self, path: str) -> list[int]:
@@ -94,7 +110,7 @@ class FileRemedies(ServiceRemedies):
         own = self.config.loaded.config_versions.get(path) or self.config.loaded.config_version
         return sorted(PLUGIN_TABLES, key=lambda version: version != own)
 
-    @property
+    @functools.cached_property
     def _systemd_cgroup(self) -> bool:
         """The cgroup driver a new handler should have: the kubelet's, else runc's, else what the files say of any."""
         nobody: dict[str, bool] = {}
@@ -209,7 +225,7 @@ class FileRemedies(ServiceRemedies):
 
     def _names_handler(self, text: bytes | None) -> bool:
         """Whether a file has the judged handler's table, in whichever version."""
-        header = rf"(?m)^\s*\[.*\bruntimes\.[\"']?{re.escape(self._handler_name)}[\"']?\s*\]"
+        header = rf"(?m)^[ \t]*\[.*\bruntimes\.[\"']?{re.escape(self._handler_name)}[\"']?\s*\]"
         return re.search(header, (text or b"").decode("utf-8", "replace")) is not None
 
     def _handler_tables(self, version: int) -> str:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuready import budget
 from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
 from pytest_gpuready.containerd.load import load
 from pytest_gpuready.model import Denied, Edit, Undetermined
@@ -30,6 +31,20 @@ ASIDE = ".disabled"
 _UNREAD = (NotLooked, Undetermined, Denied, OSError)
 
 
+#: Longest file that is edited, in bytes; containerd's own has some 10,000.
+_LONGEST = 131_072
+
+
+@dataclass
+class Effort:
+    """What the proofs of one node may still cost: a file that is read costs 20 and its size in units of 32 bytes.
+
+    A proof of containerd's own configuration costs some 300, and a node needs 100 proofs at most.
+    """
+
+    left: int = 40_000
+
+
 @dataclass(frozen=True)
 class Change:
     """One file's new bytes (None: it is renamed to PATH.disabled), and the command that makes them (without sudo)."""
@@ -42,16 +57,16 @@ class Change:
 class Overlay:
     """The gathered files with some of them changed; see `pytest_gpuready.containerd.files.Files`."""
 
-    def __init__(self, base: Files, changed: dict[str, bytes | None]) -> None:
-        self.base, self.changed = base, changed
+    def __init__(self, base: Files, changed: dict[str, bytes | None], effort: Effort | None = None) -> None:
+        self.base, self.changed, self.effort = base, changed, effort or Effort()
 
     def read(self, path: str) -> bytes:
         """The changed bytes, else the node's."""
-        if path not in self.changed:
-            return self.base.read(path)
-        found = self.changed[path]
+        self.effort.left -= 20
+        found = self.changed[path] if path in self.changed else self.base.read(path)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such file or directory", path)
+        self.effort.left -= len(found) // 32
         return found
 
     def glob(self, pattern: str) -> list[str]:
@@ -79,6 +94,8 @@ class Workshop:
     before: Loaded | None
     #: What a key must look like to be allowed to change, besides what the goal is about.
     allowed: Callable[[str], bool]
+    #: Shared by all workshops of a node; without any left nothing more is proven.
+    effort: Effort = field(default_factory=Effort)
     #: What was loaded from edited files, by what they hold: a proposal is tried for one goal after the other.
     _loaded: dict[frozenset[tuple[str, bytes | None]], Loaded | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -97,8 +114,11 @@ class Workshop:
         return self._loaded[key]
 
     def _load(self, changed: dict[str, bytes | None]) -> Loaded | None:
+        budget.check()
+        if self.effort.left <= 0:
+            return None
         try:
-            return load(Overlay(self.files, changed), self.version, self.path, explicit=self.explicit)
+            return load(Overlay(self.files, changed, self.effort), self.version, self.path, explicit=self.explicit)
         except _UNREAD:
             return None
 
@@ -121,14 +141,20 @@ class Workshop:
 
     def first(self, proposals: Iterable[list[Change]], goal: Callable[[Loaded], bool]) -> list[Change] | None:
         """The first proposal that is proven."""
-        return next((changes for changes in proposals if changes and self.prove(changes, goal)), None)
+        for changes in proposals:
+            if changes and self.prove(changes, goal):
+                return changes
+            if self.effort.left <= 0:
+                break
+        return None
 
     def text(self, path: str) -> bytes | None:
-        """A file's bytes; None where it is not there or cannot be read."""
+        """A file's bytes; None where it is not there, cannot be read, or is too long to be edited."""
         try:
-            return self.files.read(path)
+            found = self.files.read(path)
         except _UNREAD:
             return None
+        return found if len(found) <= _LONGEST else None
 
     def absent(self, path: str) -> bool:
         """Whether a file is known not to be there, so that it may be made."""
@@ -156,10 +182,10 @@ def _two_names(text: bytes | None) -> bool:
     Which of them counts then differs from one start of containerd 2.1.9 to the next (seen in 47 of 395); 1.x reads the
     short one.
     """
-    if text is None or re.search(rb"(?m)^\s*version\s*=\s*[2-9]", text):
+    if text is None or re.search(rb"(?m)^[ \t]*version[ \t]*=[ \t]*[2-9]", text):
         return False
     names = (rb"cri|\"cri\"|'cri'", rb"\"io\.containerd\.grpc\.v1\.cri\"|'io\.containerd\.grpc\.v1\.cri'")
-    return all(re.search(rb"(?m)^\s*\[plugins\.(?:" + name + rb")[.\]]", text) for name in names)
+    return all(re.search(rb"(?m)^[ \t]*\[plugins\.(?:" + name + rb")[.\]]", text) for name in names)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -106,7 +106,7 @@ def other_versions(shop: Workshop, paths: list[str]) -> Iterator[Proposal]:
     """Another version in one of the files: for a daemon that panics, and says no place."""
     for path in paths:
         old = shop.text(path)
-        if old is not None and re.search(rb"(?m)^\s*version\s*=", old):
+        if old is not None and re.search(rb"(?m)^[ \t]*version[ \t]*=", old):
             for version in (3, 2):
                 yield from _declared(path, old, version)
 

@@ -28,6 +28,8 @@ _WORD = re.compile(r"[A-Za-z0-9_./\"'+-]")
 _LONGEST = 200
 #: Longest file of which what was made is kept, in bytes.
 _KEPT = 65_536
+#: Most lines that tomlkit is given: its time grows with the square of arrays of tables. containerd's own has some 300.
+_MOST_LINES = 1000
 
 
 def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> Change | None:
@@ -35,6 +37,8 @@ def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> C
 
     `edit` may raise LookupError, TypeError or ValueError where the document is not shaped as it thought.
     """
+    if old.count(b"\n") > _MOST_LINES:
+        return None
     import tomlkit  # noqa: PLC0415 - 30 ms that only a remedy needs
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from pytest_gpuready import budget
 from pytest_gpuready.model import Denied, NotApplicable, Settings, Undetermined
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Views:
 
     def wants(self) -> Iterator[Request]:
         """Everything all views ask, given the facts so far; of a snapshot what its release could ask."""
-        for name in VIEWS:
-            yield from filter(self.facts.knows, settled(view_class(name).requests(self)))
+        with budget.limited():
+            wanted = [request for name in VIEWS for request in settled(view_class(name).requests(self))]
+        yield from filter(self.facts.knows, wanted)
 
 
 def settled(requests: Iterable[Request]) -> Iterator[Request]:

@@ -33,6 +33,8 @@ DEFAULT_DIRECTORIES: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
 SUFFIXES: tuple[str, ...] = (".json", ".yaml")
 #: Largest spec that is looked at, in bytes: some 300 times a GPU's share of a real one.
 LIMIT = 1024 * 1024
+#: Most bytes of specs in a directory: a node's own spec has some 50,000, a pod's claim 4,000.
+MOST_BYTES = 2 * LIMIT
 #: Most paths of specs that are looked at.
 MOST_PATHS = 4000
 
@@ -204,6 +206,9 @@ class Cdi(View):
         if there is not None and not there.mode & 0o004 and self.views.get(Platform).uid not in (0, there.uid):
             raise Denied(directory)
         paths = [path for suffix in SUFFIXES for path in self.facts.glob(f"{directory}/*{suffix}", kind="files")]
+        found = [self.facts.peek(file(path)) for path in paths]
+        if sum(len(fact.data) for fact in found if fact is not None) > MOST_BYTES:
+            raise Undetermined(f"{directory}: more than {MOST_BYTES // 1024 // 1024} MiB of CDI specs")
         return [self.at(path) for path in sorted(set(paths))]
 
     def at(self, path: str) -> SpecFile:
@@ -219,7 +224,7 @@ class Cdi(View):
     def _look(self, path: str) -> SpecFile:
         named = "nvidia" in posixpath.basename(path).lower()
         try:
-            fact = self.facts.fact(file(path))
+            fact = self.facts.fact(file(path, limit=LIMIT))
         except Denied:
             # What cannot be read may be NVIDIA's whatever its name.
             return SpecFile(path, denied=True, nvidia=True)

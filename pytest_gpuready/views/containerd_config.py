@@ -214,13 +214,18 @@ class ContainerdConfig(View):
         if found:
             return found
         header = re.compile(rf"\s*\[.*\bruntimes\.([\"']?){re.escape(name)}\1\s*\]")
+        headers: dict[str, list[tuple[int, str]]] = {}
         for item in self.loaded.ineffective:
-            fact = self.facts.peek(config_file(item.where.path))
+            path = item.where.path
+            fact = self.facts.peek(config_file(path))
             plugin = re.match(r"plugins\.(\"[^\"]*\"|[^.\"]+)", item.key)
-            if fact is None or not (plugin or item.key == item.where.path):
+            if fact is None or not (plugin or item.key == path):
                 continue
-            for number, line in enumerate(fact.text.splitlines(), 1):
-                if header.match(line) and (not plugin or plugin[1].strip('"') in line):
+            if path not in headers:
+                lines = enumerate(fact.text.splitlines(), 1)
+                headers[path] = [(number, line) for number, line in lines if header.match(line)]
+            for number, line in headers[path]:
+                if not plugin or plugin[1].strip('"') in line:
                     found.append(dataclasses.replace(item, where=type(item.where)(item.where.path, number)))
                     break
         return found[:1]

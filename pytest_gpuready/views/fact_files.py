@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.containerd.files import NotLooked, go_glob, names_in
+from pytest_gpuready.containerd.files import NotLooked, go_glob, names_by_folder
 from pytest_gpuready.node.facts import Request, file, files
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class FactFiles:
             raise NotLooked(pattern)
         self.patterns.add(pattern)
         # The shell's matches are a superset of Go's: they are matched again by Go's rules.
-        found = self.facts.glob(pattern, kind="files")
-        return go_glob(pattern, lambda folder: names_in(found, folder), lambda path: path in found)
+        found = set(self.facts.glob(pattern, kind="files"))
+        return go_glob(pattern, names_by_folder(found).__getitem__, found.__contains__)
 
 
 def config_file(path: str) -> Request:
