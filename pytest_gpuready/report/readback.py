@@ -63,7 +63,8 @@ def node(entry: Any, settings: Settings) -> NodeReport:
     checks, routes = entry.get("checks"), entry.get("routes")
     if not isinstance(checks, list) or not isinstance(routes, dict) or len(checks) > _CHECKS or len(routes) > _ROUTES:
         raise ReportError(f"says nothing of the checks of {one_line(entry['node'], 100)}")
-    stood = {one_line(str(name), 80): _route(one_line(str(name), 80), said) for name, said in routes.items()}
+    named = ((one_line(name, 80), said) for name, said in routes.items())
+    stood = {name: _route(name, said) for name, said in named if name}
     required = _required(entry.get("required_routes"), stood, settings)
     stood = {name: dataclasses.replace(route, required=name in required.names) for name, route in stood.items()}
     findings = _findings(checks, entry.get("root_causes"), stood, required)

@@ -255,6 +255,12 @@ def test_what_a_report_tells_of_a_node_is_bounded() -> None:
         back({**entry, "routes": {f"r{number}": {} for number in range(300)}})
 
 
+def test_a_route_without_a_name_is_left_out() -> None:
+    (entry,) = written(report())
+    (made,) = written(back({**entry, "routes": {**entry["routes"], "": {}, "\x1b[1m": {"verdict": "ready"}}}))
+    assert made["routes"] == entry["routes"]
+
+
 @pytest.mark.parametrize("blocked_by", [[], None, "node.reachable", [7], [""]])
 def test_a_check_that_nothing_blocks_is_not_blocked(blocked_by: Any) -> None:
     (entry,) = written(report())
