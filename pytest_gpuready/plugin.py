@@ -26,7 +26,6 @@ from pytest_gpuready.fixtures import (
     platform,
     toolkit,
 )
-from pytest_gpuready.outputs import place
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -93,13 +92,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--gpuready-json",
         metavar="PATH",
-        type=place,
+        type=_place,
         help="write the JSON report; - is standard output, pytest's own output then goes to standard error",
     )
     add(
         "--gpuready-md",
         metavar="PATH",
-        type=place,
+        type=_place,
         help="write the report as Markdown, for a chat, an issue, a ticket; - is standard output; "
         "where $GITHUB_STEP_SUMMARY is set, it is appended there too",
     )
@@ -156,6 +155,13 @@ def pytest_load_initial_conftests(
             known.noconftest = True  # what the conftest loader reads
             args.append("--noconftest")  # what the final options, and xdist's workers, see
     yield
+
+
+def _place(text: str) -> str:
+    """Parse where a report goes; `outputs` is loaded only where one is asked for."""
+    from pytest_gpuready.outputs import place  # noqa: PLC0415 - see above
+
+    return place(text)
 
 
 def _open_closed_streams(reports: tuple[str | None, ...]) -> None:

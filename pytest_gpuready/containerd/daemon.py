@@ -6,6 +6,7 @@ Sources: 1.x services/server/server.go, 2.x cmd/containerd/server/server.go (New
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.containerd import migrate
@@ -37,8 +38,12 @@ def clean_path(path: str) -> str:
 
 
 def dropin_patterns(config_path: str) -> list[str]:
-    """Where people put drop-ins; containerd reads them only where an `imports` line names them."""
-    return [posixpath.join(posixpath.dirname(clean_path(config_path)), "*.d", "*.toml")]
+    """Return where people put drop-ins; containerd reads them only where an `imports` line names them.
+
+    A folder whose name holds wildcards is left out: no pattern means it alone.
+    """
+    folder = posixpath.dirname(clean_path(config_path))
+    return [] if re.search(r"[*?\[\\]", folder) else [posixpath.join(folder, "*.d", "*.toml")]
 
 
 class Daemon:

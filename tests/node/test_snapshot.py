@@ -50,6 +50,7 @@ EVERY_KIND: list[tuple[Request, Fact]] = [
     (file("/etc/cut"), Fact("cut", b"part", note="longer than 4 bytes")),
     (file("/etc/none"), Fact("absent")),
     (file("/etc/bytes-\udcff"), Fact("odd", note="is a directory")),
+    (file("/home/u/config.toml"), Fact("refused", note="/home/u belongs to uid 1000")),
     (stat("/dev/null"), Fact("ok", b"21b6 0 0 0 1 2 1 3")),
     (glob("/etc/*"), Fact("ok", b"/etc/a\0/etc/b\0")),
     (files("/etc/*"), Fact("denied", b"/etc/a\xff\0")),

@@ -44,9 +44,9 @@ def test_one_node_of_several_makes_it_1(run: Pytest, nodes: Nodes, all_pass: Non
     assert result.ret == 1
 
 
-HANGING_SH = """#!/usr/bin/env python3
+HANGING_PODMAN = """#!/usr/bin/env python3
 import os, sys, time
-open(os.environ["HANGING_SH_PIDS"], "a").write(f"{os.getpid()}\\n")
+open(os.environ["HANGING_PIDS"], "a").write(f"{os.getpid()}\\n")
 time.sleep(300)
 """
 
@@ -55,12 +55,13 @@ time.sleep(300)
 def test_ctrl_c_is_2_with_what_was_found_so_far(run: Pytest, nodes: Nodes, more: list[str]) -> None:
     """A node that answered is judged, the one that hangs is incomplete, and nothing is left running.
 
-    The node that hangs is this machine with a stand-in for sh that sleeps; it cannot show how a hanging ssh ends.
+    The node that hangs is a container behind a stand-in for podman that sleeps; it cannot show how a hanging ssh ends.
     """
-    run.file("bin/sh", HANGING_SH).chmod(0o755)
+    run.file("bin/podman", HANGING_PODMAN).chmod(0o755)
     pids = run.path / "pids"
-    environment = {**os.environ, "PATH": f"{run.path}/bin:{os.environ['PATH']}", "HANGING_SH_PIDS": str(pids)}
-    args = ["--gpuready", f"--hosts={nodes.bare},local://", f"--gpuready-json={run.json}", "--gpuready-jobs=1", *more]
+    environment = {**os.environ, "PATH": f"{run.path}/bin:{os.environ['PATH']}", "HANGING_PIDS": str(pids)}
+    hosts = f"--hosts={nodes.bare},podman://hangs"
+    args = ["--gpuready", hosts, f"--gpuready-json={run.json}", "--gpuready-jobs=1", *more]
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *args],
         stdout=subprocess.PIPE,
@@ -81,7 +82,7 @@ def test_ctrl_c_is_2_with_what_was_found_so_far(run: Pytest, nodes: Nodes, more:
     report = json.loads(run.json.read_text("utf-8"))
     assert {node["node"]: node["verdict"] for node in report["nodes"]} == {
         nodes.bare: "not-ready",
-        "local": "incomplete",
+        "podman://hangs": "incomplete",
     }
     assert "INCOMPLETE" in out or "1 incomplete" in out
     for pid in pids.read_text().split():

@@ -20,7 +20,7 @@ _REQUESTS: dict[str, Request] = {
     "json": file("/etc/cdi/site.json"),
     "env": file("/proc/1/environ"),
     "nul": file("/proc/1/cmdline"),
-    "args": script("list of processes", ""),
+    "args": script("processes", ""),
     "run": run("cat", "x"),
     "log": script("kernel log", ""),
     "note": run("containerd", "--version"),
