@@ -59,15 +59,21 @@ def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> C
 def put(document: Any, keys: Sequence[str], value: str | bool | int) -> None:  # noqa: FBT001
     """Set a key of a table that is there; the key may be new, and so may a handler's table of options.
 
-    LookupError where another table is missing.
+    LookupError where another table is missing; where it has no header of its own; and for a new key of a table in several
+    parts. Releases of tomlkit place such a header and such a key differently; a remedy must not depend on the release.
     """
     import tomlkit  # noqa: PLC0415 - see by_tomlkit
+    from tomlkit.container import OutOfOrderTableProxy  # noqa: PLC0415
+    from tomlkit.items import Table  # noqa: PLC0415
 
     table = document
     for key in keys[:-1]:
         if key == "options" and key not in table:
             table[key] = tomlkit.table()
         table = table[key]
+    implicit = isinstance(table, Table) and table.is_super_table()
+    if implicit or (isinstance(table, OutOfOrderTableProxy) and keys[-1] not in table):
+        raise LookupError(keys[-1])
     table[keys[-1]] = value
 
 
