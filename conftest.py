@@ -24,7 +24,7 @@ settings.load_profile("quick")  # --hypothesis-profile names another
 #: Tests of nodes and of real GPUs: in the first lane they are not even imported.
 LAB_PLACES = tuple(Path(__file__).parent / "tests" / name for name in ("lab", "gpu"))
 #: A test that asks for one of these needs a daemon, a node or another user.
-LAB_FIXTURES = {"sshd", "salt_master", "start_containerd", "lab"}
+LAB_FIXTURES = {"sshd", "salt_master", "start_containerd", "lab", "plain_user"}
 #: More workers than this spend their time on collecting.
 MOST_WORKERS = 8
 
