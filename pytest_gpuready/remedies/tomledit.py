@@ -59,8 +59,8 @@ def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> C
 def put(document: Any, keys: Sequence[str], value: str | bool | int) -> None:  # noqa: FBT001
     """Set a key of a table that is there; the key may be new, and so may a handler's table of options.
 
-    LookupError where another table is missing; where it has no header of its own; and for a new key of a table in several
-    parts. Releases of tomlkit place such a header and such a key differently; a remedy must not depend on the release.
+    Raise LookupError where a table is missing, where the last one has no header of its own, and for a new key of a
+    table in several parts. Releases of tomlkit place such headers and keys differently; a remedy must be the same.
     """
     import tomlkit  # noqa: PLC0415 - see by_tomlkit
     from tomlkit.container import OutOfOrderTableProxy  # noqa: PLC0415
