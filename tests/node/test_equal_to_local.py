@@ -84,9 +84,9 @@ def test_real_ssh(sshd: Sshd) -> None:
     compare(parse(sshd.spec), Options(ssh_config=str(sshd.config)))
 
 
+@pytest.mark.lab("paramiko")
 @pytest.mark.usefixtures("as_logged_in")
 def test_real_paramiko(sshd: Sshd) -> None:
-    pytest.importorskip("paramiko")
     compare(parse(f"paramiko://{sshd.alias}"), Options(ssh_config=str(sshd.config)))
 
 

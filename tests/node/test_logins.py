@@ -212,7 +212,10 @@ def one(port: int, timeout: float, scheme: str = "ssh") -> tuple[str, str, float
 @pytest.mark.lab("ssh")
 @pytest.mark.parametrize(
     ("scheme", "words"),
-    [("ssh", "kex_exchange_identification"), ("paramiko", "Error reading SSH protocol banner")],
+    [
+        ("ssh", "kex_exchange_identification"),
+        pytest.param("paramiko", "Error reading SSH protocol banner", marks=pytest.mark.lab("paramiko")),
+    ],
 )
 def test_a_port_that_closes_every_connection_is_told_within_the_deadline(
     closing: tuple[int, list[float]], scheme: str, words: str
