@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ settings.load_profile("quick")  # --hypothesis-profile names another
 #: Tests of nodes and of real GPUs: in the first lane they are not even imported.
 LAB_PLACES = tuple(Path(__file__).parent / "tests" / name for name in ("lab", "gpu"))
 #: A test that asks for one of these needs a daemon, a node or another user.
-LAB_FIXTURES = {"sshd", "salt_master", "start_containerd", "lab"}
+LAB_FIXTURES = {"sshd", "salt_master", "start_containerd", "lab", "plain_user"}
 #: More workers than this spend their time on collecting.
 MOST_WORKERS = 8
 
@@ -115,11 +116,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def is_here(need: str) -> bool:
-    """Return whether this machine has a program, or this process the rights of root."""
+    """Return whether this machine has a program or a Python module, or this process the rights of root."""
     if need == "root":
         return os.geteuid() == 0
     places = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", str(Path(sys.executable).parent))
-    return shutil.which(need, path=os.pathsep.join(places)) is not None
+    return shutil.which(need, path=os.pathsep.join(places)) is not None or importlib.util.find_spec(need) is not None
 
 
 @pytest.hookimpl(trylast=True)

@@ -80,7 +80,7 @@ def collected(tree: pytest.Pytester, *options: str) -> list[str]:
         (("tests/lab/test_node.py",), {*QUICK, "test_node", "test_slow_node"}),
         (("tests/test_a.py::test_slow",), {"test_slow"}),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(len(value)),
+    ids=["none", "tests", "lab", "lab-ci", "all", "a-file", "a-test"],
 )
 def test_a_lane_takes_its_tests(tree: pytest.Pytester, options: tuple[str, ...], names: set[str]) -> None:
     assert set(collected(tree, *options)) == names

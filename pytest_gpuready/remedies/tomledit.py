@@ -63,15 +63,21 @@ def by_tomlkit(path: str, old: bytes, edit: Callable[[TOMLDocument], None]) -> C
 def put(document: Any, keys: Sequence[str], value: str | bool | int) -> None:  # noqa: FBT001
     """Set a key of a table that is there; the key may be new, and so may a handler's table of options.
 
-    LookupError where another table is missing.
+    Raise LookupError where a table is missing, where the last one has no header of its own, and for a new key of a
+    table in several parts. Releases of tomlkit place such headers and keys differently; a remedy must be the same.
     """
     import tomlkit  # noqa: PLC0415 - see by_tomlkit
+    from tomlkit.container import OutOfOrderTableProxy  # noqa: PLC0415
+    from tomlkit.items import Table  # noqa: PLC0415
 
     table = document
     for key in keys[:-1]:
         if key == "options" and key not in table:
             table[key] = tomlkit.table()
         table = table[key]
+    implicit = isinstance(table, Table) and table.is_super_table()
+    if implicit or (isinstance(table, OutOfOrderTableProxy) and keys[-1] not in table):
+        raise LookupError(keys[-1])
     table[keys[-1]] = value
 
 

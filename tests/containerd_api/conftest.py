@@ -79,8 +79,30 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def handlers(cri: str) -> str:
+    """Return a configuration: a handler without its program, one that every release spells otherwise, and CDI."""
+    handler = f'[{cri}.containerd.runtimes.%s]\nruntime_type = "io.containerd.runc.v2"\n'
+    return f"""\
+[{cri}]
+enable_cdi = true
+cdi_spec_dirs = ["/etc/cdi", "/opt/cdi"]
+[{cri}.containerd]
+default_runtime_name = "runc"
+{handler % "runc"}
+{handler % "nvidia"}
+pod_annotations = ["nvidia.*"]
+[{cri}.containerd.runtimes.nvidia.options]
+BinaryName = "/opt/none/nvidia-container-runtime"
+SystemdCgroup = true
+{handler % "misspelt"}
+[{cri}.containerd.runtimes.misspelt.options]
+Binaryname = "/opt/none/other"
+"""
+
+
 @contextlib.contextmanager
-def _running(binary: Binary, config: str, *, disabled: str, wait_for_cri: bool) -> Iterator[Daemon]:
+def running(binary: Binary, config: str = "", *, disabled: str = "", wait_for_cri: bool = True) -> Iterator[Daemon]:
+    """Run a private containerd for the time of a block."""
     # Not pytest's own folder: a socket's path has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="gpuready-"))
     socket, log = folder / "containerd.sock", folder / "log"
@@ -136,7 +158,7 @@ def start_containerd() -> Iterator[StartDaemon]:
     with contextlib.ExitStack() as stack:
 
         def start(binary: Binary, config: str = "", *, disabled: str = "", wait_for_cri: bool = True) -> Daemon:
-            return stack.enter_context(_running(binary, config, disabled=disabled, wait_for_cri=wait_for_cri))
+            return stack.enter_context(running(binary, config, disabled=disabled, wait_for_cri=wait_for_cri))
 
         yield start
 

@@ -12,6 +12,7 @@ from pytest_gpuready.containerd_api import ask
 from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
 from pytest_gpuready.containerd_api.grpcwire import Message, encode
 from pytest_gpuready.containerd_api.transcript import parse_transcript
+from tests.containerd_api.conftest import handlers
 from tests.containerd_api.support import SHELLS, run
 
 if TYPE_CHECKING:
@@ -30,27 +31,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def daemon(start_containerd: StartDaemon, containerd_binary: Binary) -> Daemon:
     """With an nvidia handler whose program is missing, one that every release spells otherwise, and CDI on."""
-    cri = containerd_binary.cri
-    handler = f'[{cri}.containerd.runtimes.%s]\nruntime_type = "io.containerd.runc.v2"\n'
-    return start_containerd(
-        containerd_binary,
-        f"""\
-[{cri}]
-enable_cdi = true
-cdi_spec_dirs = ["/etc/cdi", "/opt/cdi"]
-[{cri}.containerd]
-default_runtime_name = "runc"
-{handler % "runc"}
-{handler % "nvidia"}
-pod_annotations = ["nvidia.*"]
-[{cri}.containerd.runtimes.nvidia.options]
-BinaryName = "/opt/none/nvidia-container-runtime"
-SystemdCgroup = true
-{handler % "misspelt"}
-[{cri}.containerd.runtimes.misspelt.options]
-Binaryname = "/opt/none/other"
-""",
-    )
+    return start_containerd(containerd_binary, handlers(containerd_binary.cri))
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,10 @@ class Result:
 
 @contextmanager
 def guarded(seconds: float) -> Iterator[None]:
-    """Raise `TooLong` in the midst of what takes longer. Signals come to the main thread only; elsewhere no guard."""
+    """Raise `TooLong` in the midst of what computes longer, however busy the machine is.
+
+    Signals come to the main thread only; in another thread there is no guard.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -72,13 +75,13 @@ def guarded(seconds: float) -> Iterator[None]:
     def stop(_: int, __: FrameType | None) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def once(target: Target, data: bytes, number: int = 0) -> tuple[Trouble | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from tests.support.simnode import SimNode
 
 CONFIG = "/etc/nvidia-container-runtime/config.toml"
-SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+SHELLS = {
+    name: [shutil.which(name) or name, *words]
+    for name, words in (("dash", []), ("bash", ["--posix"]), ("busybox", ["sh"]))
+}
 
 
 def planned(node: SimNode, settings: Settings | None = None) -> plan.Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -12,7 +13,10 @@ from pytest_gpuready.live.probe import PROBE, before, parse
 from tests.live.answers import NODES, UUIDS, nothing, probed
 from tests.support.shell import shells
 
-SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+SHELLS = {
+    name: [shutil.which(name) or name, *words]
+    for name, words in (("dash", []), ("bash", ["--posix"]), ("busybox", ["sh"]))
+}
 
 
 def test_gpus_and_device_nodes_are_read() -> None:

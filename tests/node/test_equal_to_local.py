@@ -84,9 +84,9 @@ def test_real_ssh(sshd: Sshd) -> None:
     compare(parse(sshd.spec), Options(ssh_config=str(sshd.config)))
 
 
+@pytest.mark.lab("paramiko")
 @pytest.mark.usefixtures("as_logged_in")
 def test_real_paramiko(sshd: Sshd) -> None:
-    pytest.importorskip("paramiko")
     compare(parse(f"paramiko://{sshd.alias}"), Options(ssh_config=str(sshd.config)))
 
 
@@ -105,6 +105,7 @@ def test_real_chroot() -> None:
     compare(parse("chroot:///"))
 
 
+@as_root
 def test_real_snapshot(tmp_path: Path) -> None:
     """What was recorded of this machine says what the machine said when it was recorded."""
     run = Runner([parse("local://")], Settings(), Options(), timeout=60, save=tmp_path).run()
@@ -117,6 +118,7 @@ def test_real_snapshot(tmp_path: Path) -> None:
     assert second == first
 
 
+@as_root
 @pytest.mark.parametrize(
     ("scheme", "program"),
     [("docker", "docker"), ("podman", "podman"), ("lxc", "lxc"), ("kubectl", "kubectl"), ("openshift", "oc")],
@@ -134,6 +136,7 @@ def test_stand_in(
     compare(parse(f"{scheme}://box"))
 
 
+@as_root
 @pytest.mark.usefixtures("stand_in")
 def test_stand_in_salt() -> None:
     compare(parse("salt://box"))

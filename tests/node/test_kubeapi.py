@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import threading
 import time
@@ -120,7 +119,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed here")
+@pytest.mark.lab("kubectl")
 def test_a_real_kubectl_brings_runtime_classes_and_the_node(
     kubeconfig: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +132,7 @@ def test_a_real_kubectl_brings_runtime_classes_and_the_node(
     assert json.loads(facts.text(request) or "")["status"]["allocatable"] == {"nvidia.com/gpu": "8"}
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed here")
+@pytest.mark.lab("kubectl")
 def test_a_node_that_the_cluster_does_not_know_is_an_answer_with_its_words(
     kubeconfig: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

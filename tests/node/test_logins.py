@@ -209,9 +209,13 @@ def one(port: int, timeout: float, scheme: str = "ssh") -> tuple[str, str, float
     return fact.state, fact.note, time.monotonic() - begun
 
 
+@pytest.mark.lab("ssh")
 @pytest.mark.parametrize(
     ("scheme", "words"),
-    [("ssh", "kex_exchange_identification"), ("paramiko", "Error reading SSH protocol banner")],
+    [
+        ("ssh", "kex_exchange_identification"),
+        pytest.param("paramiko", "Error reading SSH protocol banner", marks=pytest.mark.lab("paramiko")),
+    ],
 )
 def test_a_port_that_closes_every_connection_is_told_within_the_deadline(
     closing: tuple[int, list[float]], scheme: str, words: str
@@ -225,6 +229,7 @@ def test_a_port_that_closes_every_connection_is_told_within_the_deadline(
     assert seconds < 8.5
 
 
+@pytest.mark.lab("ssh")
 def test_a_refused_port_is_told_at_once() -> None:
     state, note, seconds = one(free_port(), 60)
     assert (state, "Connection refused" in note) == ("cut", True)
@@ -232,6 +237,7 @@ def test_a_refused_port_is_told_at_once() -> None:
     assert "turned away" not in note
 
 
+@pytest.mark.lab("ssh")
 def test_a_kill_ends_a_pause(closing: tuple[int, list[float]]) -> None:
     """As Ctrl-C, while a login that was turned away waits for its next try."""
     port, times = closing

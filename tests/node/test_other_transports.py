@@ -236,12 +236,9 @@ class TestPodman:
         assert "no such container" in why(ask(parse(f"podman://{container}-not"))).lower()
 
 
+@pytest.mark.lab("paramiko")
 class TestParamiko:
     """The real library against a real sshd."""
-
-    @pytest.fixture(autouse=True)
-    def _library(self) -> None:
-        pytest.importorskip("paramiko")
 
     def options(self, sshd: Sshd, **more: str) -> Options:
         return Options(ssh_config=str(sshd.config), **more)  # type: ignore[arg-type]

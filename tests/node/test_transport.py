@@ -362,6 +362,7 @@ class TestSsh:
         assert reach(facts) == ("cut", "sh ended at once: the connection ended (exit status 3)")
         assert SUDO not in facts
 
+    @pytest.mark.lab("ssh", "sshd")
     @pytest.mark.parametrize("killed", ["session", "server"])
     def test_a_connection_cut_in_the_middle_keeps_what_came(self, word: str, killed: str) -> None:
         hung = run("sh", "-c", f"echo part; : {word}; sleep 5", timeout=3)
@@ -398,6 +399,7 @@ class TestSsh:
         assert note == "no answer within the deadline (waiting for the home directory)"
 
 
+@pytest.mark.lab("ssh")
 class TestUnreachable:
     """Each within its deadline, without any prompt, in ssh's own words."""
 
@@ -518,6 +520,7 @@ class TestSudo:
         assert fact is not None
         assert (fact.state, fact.note) == ("timeout", "no answer within the deadline (sudo: ldap)")
 
+    @pytest.mark.lab("ssh", "sshd")
     def test_a_connection_that_is_lost_before_sudo_answers_is_no_refusal(self, open_path: Path, word: str) -> None:
         (open_path / "sudo").write_text(f"#!/bin/sh\n: {word}\nsleep 4\n")
         (open_path / "sudo").chmod(0o755)

@@ -144,8 +144,8 @@ class _Host:
 
 @pytest.mark.parametrize(
     "spec", ["local://", "ssh://root@n1:2222", "ssh://n1", "ssh://[fe80::1]:22", "ssh://root:pass%40word@n1?timeout=3",
-     "paramiko://root@n1:22", "docker://u@c", "podman://c", "lxc://c", "kubectl://p?namespace=n&container=c&context=x",
-     "openshift://p?kubeconfig=/k%20x"],
+     pytest.param("paramiko://root@n1:22", marks=pytest.mark.lab("paramiko")), "docker://u@c", "podman://c", "lxc://c",
+     "kubectl://p?namespace=n&container=c&context=x", "openshift://p?kubeconfig=/k%20x"],
 )  # fmt: skip
 def test_testinfras_host_is_the_node_of_the_same_spec(spec: str) -> None:
     """What a test's `host` is and what the suite judges have one label, one password, one place."""

@@ -231,7 +231,7 @@ def test_a_setting_of_the_handler_is_set_by_one_command(case: str) -> None:
 def test_the_default_is_named_in_the_table_that_counts() -> None:
     text = config("1.7.24") + f"[{V3}.containerd]\n  x = 1\n[{V2}.containerd]\n"
     advice = remedy(simulated("1.7.24", {CONFIG: text}), "default-runtime")
-    assert advice.commands == (sed("""'15a\\default_runtime_name = "nvidia"'"""), RESTART)
+    assert advice.commands == (sed("""'15a\\  default_runtime_name = "nvidia"'"""), RESTART)
 
 
 DEFAULT = f"""\
