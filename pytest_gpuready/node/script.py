@@ -75,11 +75,19 @@ command -v ls >/dev/null 2>&1 || PATH=$P
 LC_ALL=C
 GPUREADY_TRUST={shlex.quote(trust.SHELL)}
 GPUREADY_REFUSED=
-export PATH LC_ALL GPUREADY_TRUST GPUREADY_REFUSED
+GPUREADY_STAT=
+export PATH LC_ALL GPUREADY_TRUST GPUREADY_REFUSED GPUREADY_STAT
 IFS="$(printf ' \t\n.')"; IFS=${{IFS%.}}
 eval "$GPUREADY_TRUST"
 # Only folders whose programs root alone decides about stay on PATH; the others are named to the search for programs.
 IFS=:; set -f; set -- $P; set +f; IFS=" $tT$tJ"
+P=
+for f do
+  # Where these are links, what they lead to is on PATH as well.
+  case $f in /bin|/sbin) [ ! -L "$f" ] || continue ;; esac
+  case $f in /*) P=$P:$f ;; esac
+done
+IFS=:; set -f; set -- ${{P#:}}; set +f; IFS=" $tT$tJ"
 tV "$@"
 P=
 for f do
@@ -274,6 +282,8 @@ def render(requests: Sequence[Request], nonce: str) -> str:
         elif request.kind == "stat":
             stats.append((index, request.arg[0]))
         elif request.kind in ("glob", "files"):
+            if request.kind == "files":
+                files.append(_folder(request.arg[0]))
             lines.extend(_glob_lines(index, request))
         elif request.kind in ("run", "script"):
             argv = ("sh", "-c", request.body, *request.arg) if request.kind == "script" else request.arg
@@ -323,12 +333,18 @@ def _stat_lines(chunk: int, stats: Sequence[tuple[int, str]]) -> Iterator[str]:
     yield f'Q S{chunk} "$q" "$@"'
 
 
+def _folder(pattern: str) -> str:
+    """Quote the folder above a pattern's first wildcard."""
+    segments = _wild(pattern).split("/")
+    first = next((place for place, segment in enumerate(segments) if "*" in segment or "?" in segment), -1)
+    return shlex.quote("/".join(segments[:first]) or ("/" if pattern.startswith("/") else "."))
+
+
 def _glob_lines(index: int, request: Request) -> Iterator[str]:
     pattern = request.arg[0]
     segments = _wild(pattern).split("/")
     wild = [place for place, segment in enumerate(segments) if "*" in segment or "?" in segment]
-    first = wild[0] if wild else len(segments) - 1
-    folder = shlex.quote("/".join(segments[:first]) or ("/" if pattern.startswith("/") else "."))
+    folder = _folder(pattern)
     limit = request.limit + 1 if request.kind == "files" else 0
     look = f'ty {folder}; if [ -n "$y" ]; then Z {index}; el' if limit else ""
     # A folder that may not be listed is not an empty one; nor is one that a wildcard stands for.

@@ -38,18 +38,19 @@ if TYPE_CHECKING:
 #  tn PATH    tw for a name with a line break, which no list can hold: the folder, and the entry by itself.
 #  tv ENTRY MODE UID GID   judge one entry, into y.
 #  tW GID     whether a login user is in the group, or nothing tells.
-#  ts ENTRY…  print "MODE UID GID ENTRY" for each entry that is there, links not followed.
+#  ts ENTRY…  print "MODE UID GID ENTRY" for each entry that is there, links not followed; for $(…) alone.
 # tI: the effective uid. tK: the entries that were looked at. tD: depth. tJ, tT: a newline, a tab.
 # What cannot be looked at is refused.
 # Entries of /proc and /sys are the kernel's, whoever they belong to: in a user namespace their owner has no number.
 SHELL = r"""
 tJ='
 '
-tT=$(printf '\t')
+tT='	'
 tU= tL= tK=$tJ tD=0 tI=
 { while read -r ta tb tc td; do [ "$ta" != Uid: ] || tI=$tc; done </proc/self/status; } 2>/dev/null
 [ -n "$tI" ] || tI=$(id -u)
-if [ -n "$(stat -c %A / 2>/dev/null)" ]; then ts() { stat -c '%A %u %g %n' -- "$@" 2>/dev/null; }
+: "${GPUREADY_STAT:=$(stat -c %A / 2>/dev/null || echo none)}"
+if [ "$GPUREADY_STAT" != none ]; then ts() { exec stat -c '%A %u %g %n' -- "$@" 2>/dev/null; }
 else
   ts() {
     IFS=' '
@@ -116,6 +117,7 @@ tV() {
     case $tm in l*) tB=$tB$tr$tJ ;; esac
   done
   set -- $tB
+  tB=
   for tr do
     ta=$(readlink -- "$tr")
     case $ta in
@@ -125,12 +127,14 @@ tV() {
       /*) ;;
       *) ta=${tr%/*}/$ta ;;
     esac
-    tL=$tL$tr$tT$ta$tJ
-    tD=$((tD+1))
-    tV "$ta"
-    tD=$((tD-1))
-    IFS=$tJ
+    tL=$tL$tr$tT$ta$tJ tB=$tB$ta$tJ
   done
+  if [ $# -gt 0 ]; then
+    tD=$((tD+1))
+    set -- $tB
+    tV "$@"
+    tD=$((tD-1))
+  fi
   if [ "$tD" = 0 ]; then IFS=$ti; [ -z "$tf" ] || set +f; fi
 }
 tw() {

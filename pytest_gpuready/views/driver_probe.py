@@ -90,7 +90,7 @@ _LIBRARIES = (
     f"""{USE}"""
     r"""
 look() {
-  ty "$2"
+  tw "$2"
   [ -z "$y" ] || { printf 'refused %s: %s\n' "$2" "$y"; return 0; }
   printf 'lib %s %s\n' "$1" "$2"
   if [ -d "$2" ]; then echo "folder"
@@ -106,17 +106,23 @@ look() {
 }
 c=$(ldconfig -p 2>/dev/null | sed -nE 's/^[[:space:]]*(libnvidia-ml|libcuda)[.]so[.]1 [^>]*=> (.*)$/\2/p')
 [ -z "$(command -v ldconfig)" ] || echo "cache"
-IFS='
-'
-for p in $c; do IFS=' '; look cache "$p"; done
+f=
 IFS=' '
 for e in $1; do
   case $c in *"${e#*:}/"*) continue ;; esac
   for n in $2; do
     p=${e#*:}/$n
-    if [ -e "$p" ] || [ -L "$p" ]; then look "${e%%:*}" "$p"; fi
+    if [ -e "$p" ] || [ -L "$p" ]; then f="$f${e%%:*} $p$tJ"; fi
   done
 done
+IFS=$tJ
+set -f
+set -- $c
+for p in $f; do set -- "$@" "${p#* }"; done
+tV "$@"
+for p in $c; do IFS=' '; look cache "$p"; done
+IFS=$tJ
+for p in $f; do IFS=' '; look "${p%% *}" "${p#* }"; done
 """
 )
 

@@ -112,19 +112,24 @@ shown() {
   strangers=$((strangers+1))
   [ $strangers -le 20 ] && printf 'pid %s\ncomm %s\nuid %s\n' "${d#/proc/}" "$c" "$u"
 }
-# spaces $D: the numbers of a process's namespaces, and the mode of its program's file.
+# spaces $D: the numbers of a process's namespaces, and the mode of its program's file; init's mount namespace too.
 spaces() {
   p= m= x=
-  set -- $(stat -L -c '%i %a %n' "$1/ns/pid" "$1/ns/mnt" "$1/exe" 2>/dev/null)
+  set -- $(stat -L -c '%i %a %n' "$1/ns/pid" "$1/ns/mnt" "$1/exe" $2 2>/dev/null)
   while [ $# -gt 2 ]; do
-    case $3 in */pid) p=$1 ;; */mnt) m=$1 ;; */exe) x=$2 ;; esac
+    case $3 in
+      */exe) x=$2 ;;
+      */pid) p=$1 ;;
+      /proc/1/ns/mnt) init=$1; [ "$d" != /proc/1 ] || m=$1 ;;
+      */mnt) m=$1 ;;
+    esac
     shift 3
   done
 }
 me=
 { while read -r k r l; do [ "$k" != Uid: ] || me=${l%%[!0-9]*}; done </proc/self/status; } 2>/dev/null
-spaces /proc/1; init=$m
-spaces /proc/self; pid=$p mnt=$m
+init= d=
+spaces /proc/self /proc/1/ns/mnt; pid=$p mnt=$m
 echo "login ${me:--} ${pid:--} ${mnt:--} ${init:--}"
 strangers=0
 for d in /proc/[0-9]*; do

@@ -65,7 +65,8 @@ set -f
 # nvidia-container-runtime starts the runc that it finds on PATH.
 g=$PATH
 IFS=:
-for d in $2; do ty "$d"; [ -n "$y" ] || g=$g:$d; done
+tV $2
+for d in $2; do tw "$d"; [ -n "$y" ] || g=$g:$d; done
 IFS=$tJ
 for p in $tF; do
   IFS=' '
