@@ -21,7 +21,8 @@ from fleet_nodes import ALONE, PLACE
 from one_node import PLAIN
 
 from pytest_gpuready.node.facts import Facts
-from pytest_gpuready.node.script import preamble, render
+from pytest_gpuready.node.preamble import preamble
+from pytest_gpuready.node.script import render
 from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:

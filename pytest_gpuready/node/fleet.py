@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuready.node import memory, packed
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import OVERDUE
-from pytest_gpuready.node.script import preamble
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.transport import Reply, _end_session, argv, by_rule, complaint, shell_command, wants_sudo
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import BROKE_OFF, LATE, OVERDUE, REACH, SUDO, UNREACHED, Fact, Facts, Request
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.redact import redact
 from pytest_gpuready.node.rooted import ASK
 from pytest_gpuready.node.rooted import read as rooted_answers
-from pytest_gpuready.node.script import LOST, parse, preamble, render
+from pytest_gpuready.node.script import LOST, parse, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -14,7 +14,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from pytest_gpuready.node.script import PREAMBLE
+from pytest_gpuready.node.preamble import PREAMBLE
 
 #: Most that a node's answers may come to, in bytes, before they are packed.
 LIMIT = 64 * 1024 * 1024

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import Fact, script
-from pytest_gpuready.node.script import PREAMBLE, parse, render
+from pytest_gpuready.node.preamble import PREAMBLE
+from pytest_gpuready.node.script import parse, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

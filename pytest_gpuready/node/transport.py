@@ -27,8 +27,8 @@ from pytest_gpuready.node.facts import OVERDUE
 from pytest_gpuready.node.inside import INSIDE, by_paramiko, by_salt, salt_round
 from pytest_gpuready.node.logins import Logins, pause, turned_away
 from pytest_gpuready.node.memory import Memory
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.rooted import PROGRAM
-from pytest_gpuready.node.script import preamble
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -226,7 +226,7 @@ tq() {
 
 #: Exit status of a script that came to an untrusted path: its standard error is `refused: ` and the reason.
 REFUSED = 125
-#: What a script of the suite begins with that judges paths itself; `PREAMBLE` of `script` exports the functions,
+#: What a script of the suite begins with that judges paths itself; `PREAMBLE` exports the functions,
 #: without which it ends.
 USE = 'eval "${GPUREADY_TRUST:?}"\n'
 

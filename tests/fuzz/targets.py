@@ -26,6 +26,7 @@ from pytest_gpuready.node import facts, script, snapshot
 from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import SpecError, parse_all
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.redact import redact_bytes
 from pytest_gpuready.node.snapshot import SnapshotError, shipped
 from pytest_gpuready.node.transport import Reply, complaint
@@ -74,8 +75,8 @@ def _text(data: bytes) -> str:
 @functools.cache
 def _spoken() -> tuple[bytes, ...]:
     """What a real sh prints for the requests, and its answer to the second round."""
-    first = script.preamble(NONCE) + script.render(REQUESTS, NONCE)
-    second = script.preamble(NONCE) + script.render(REQUESTS[:2], NONCE)
+    first = preamble(NONCE) + script.render(REQUESTS, NONCE)
+    second = preamble(NONCE) + script.render(REQUESTS[:2], NONCE)
     said = (subprocess.run(["sh"], input=text.encode(), capture_output=True, check=True) for text in (first, second))
     return tuple(b"\nhello\n" + done.stdout for done in said)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.node.script import FIRST, FURTHER, parse, preamble, render
+from pytest_gpuready.node.preamble import FIRST, FURTHER, preamble
+from pytest_gpuready.node.script import parse, render
 
 if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Fact, Request

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pytest_gpuready.node import packed
 from pytest_gpuready.node.facts import file, glob, run, script
-from pytest_gpuready.node.script import PREAMBLE, parse, preamble, render
+from pytest_gpuready.node.preamble import PREAMBLE, preamble
+from pytest_gpuready.node.script import parse, render
 from tests.node.nodes import alone
 
 if TYPE_CHECKING:

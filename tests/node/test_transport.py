@@ -22,7 +22,8 @@ from pytest_gpuready.node import transport
 from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request, file, run, script, stat
 from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import NodeSpec, parse
-from pytest_gpuready.node.script import preamble, render
+from pytest_gpuready.node.preamble import preamble
+from pytest_gpuready.node.script import render
 from pytest_gpuready.node.snapshot import dumps
 from pytest_gpuready.node.transport import Options, Reply, Shell, argv, complaint, shell_command
 from tests.node.nodes import programs, running

@@ -23,7 +23,7 @@ from pytest_gpuready.containerd_api.ask import STATUS_PATH, status_command
 from pytest_gpuready.judge import judge
 from pytest_gpuready.model import Settings
 from pytest_gpuready.node.gather import gather
-from pytest_gpuready.node.script import preamble
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.transport import Reply
 from pytest_gpuready.views import Views
 from tests.containerd import referee

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts, Request
 from pytest_gpuready.node.gather import MOST_ROUNDS
+from pytest_gpuready.node.preamble import preamble
 from pytest_gpuready.node.redact import redact
-from pytest_gpuready.node.script import parse, preamble, render
+from pytest_gpuready.node.script import parse, render
 from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:
