@@ -72,10 +72,14 @@ def lane_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole first lane in parallel, unless the command line says otherwise."""
+    """Run the whole first lane in parallel, unless the command line says otherwise.
+
+    pytest-cov looks for ``-n`` before this runs: with ``--cov`` it must be given.
+    """
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and lane(config) == "first"
     distributes = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")
-    if whole and distributes and config.option.numprocesses is None:
+    measures = bool(config.getoption("cov_source", None))
+    if whole and distributes and not measures and config.option.numprocesses is None:
         config.option.numprocesses = "auto"
         config.option.maxprocesses = config.option.maxprocesses or MOST_WORKERS
         config.option.dist = "worksteal"

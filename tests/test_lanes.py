@@ -113,7 +113,15 @@ def test_left_out_is_deselected_and_a_missing_program_is_named(tree: pytest.Pyte
 
 @pytest.mark.parametrize(
     ("options", "workers"),
-    [((), "auto"), (("-n3",), 3), (("-n0",), 0), (("--lab",), None), (("--all",), None), (("tests/test_a.py",), None)],
+    [
+        ((), "auto"),
+        (("-n3",), 3),
+        (("-n0",), 0),
+        (("--cov",), None),
+        (("--lab",), None),
+        (("--all",), None),
+        (("tests/test_a.py",), None),
+    ],
     ids=str,
 )
 def test_the_whole_first_lane_runs_in_parallel(

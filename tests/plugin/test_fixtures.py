@@ -131,6 +131,7 @@ def test_a_transport_that_we_have_not_is_a_sentence(run: Pytest, monkeypatch: py
     assert "unknown transport 'telnet'" in result.out
 
 
+@pytest.mark.lab("root")
 def test_a_transport_that_leads_nowhere_is_a_sentence(run: Pytest) -> None:
     run.file("test_theirs.py", "def test_one(host):\n    pass\ndef test_two(platform):\n    pass\n")
     result = run.raw("--hosts", "chroot:///nowhere")
