@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Attack = Callable[[Node], Settings | None]
 
-pytestmark = [pytest.mark.lab, pytest.mark.parametrize("generation", ["2.x"], indirect=True)]
+pytestmark = [pytest.mark.ci, pytest.mark.parametrize("generation", ["2.x"], indirect=True)]
 
 HOME = "/home/guest/evil"
 WORD = "a-word-of-the-strangers"
