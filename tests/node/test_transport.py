@@ -351,13 +351,11 @@ class TestSsh:
 
     def test_a_shell_that_ends_behind_its_greeting_is_not_reached(self, sshd: Sshd, open_path: Path) -> None:
         """Without sudo it is not sudo's fault."""
-        needs("dash")
-        broken = open_path / "sh"
-        real = shutil.which("dash")
-        broken.write_text(f'#!{real}\n[ "$1" != -s ] || exit 3\nexec {real} "$@"\n')
-        broken.chmod(0o755)
         setup = open_path / "rc"
-        setup.write_text(f"PATH={open_path}:$PATH\n")
+        # What the login's shell is told to run ends where it would begin the second shell.
+        setup.write_text(
+            'SSH_ORIGINAL_COMMAND=$(printf %s "$SSH_ORIGINAL_COMMAND" | sed "s#exec /bin/sh -s#exit 3#")\n'
+        )
         alias = sshd.add_alias("broken", setup=str(setup))
         facts = ask(f"ssh://{alias}", options=Options(ssh_config=str(sshd.config)))
         assert reach(facts) == ("cut", "sh ended at once: the connection ended (exit status 3)")

@@ -163,7 +163,7 @@ def record(node: SimNode, *, really: dict[str, str] | None = None) -> Recording:
         said, runs = b"", ""
         for index, request in enumerate(requests):
             if really and request.kind in ("run", "script") and set(request.arg) & set(really):
-                runs = re.sub(r"^R 0 ", f"R {index} ", render([request], "")).rpartition("\nprintf")[0] + "\n"
+                runs = re.sub(r"(?m)^R 0 ", f"R {index} ", render([request], "")).rpartition("\nprintf")[0] + "\n"
                 for there, here in really.items():
                     runs = runs.replace(there, here)
             else:
