@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from pytest_gpuready import budget
 from pytest_gpuready.node.secret_maps import Mappings
 from pytest_gpuready.node.secret_names import Name, find_name, has_names
 from pytest_gpuready.node.secret_text import FAR, KEY_LINE, QUOTE, REACH, UNTIL_BREAK, line_end, next_line
@@ -107,6 +108,7 @@ class _Values(Mappings):
         """Return the spans."""
         position = 0
         while name := find_name(self.data, self.lower, position):
+            budget.check()
             position = name.after
             if name.secret:
                 self.name, self.weak = name, name.weak
