@@ -30,6 +30,7 @@ from pytest_gpuready.model import (
 )
 from pytest_gpuready.node.clean import clean, one_line, shorten
 from pytest_gpuready.node.facts import LATE, OVERDUE, REACH, SUDO, UNASKED, UNREACHED
+from pytest_gpuready.quoting import can_be_pasted
 from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Snapshot, Verdict, worst_verdict
 from pytest_gpuready.routes import ROUTES, Required, live_checks, required
 from pytest_gpuready.views import VIEWS, Views
@@ -340,11 +341,11 @@ def _cleaned(answered: _Answered, *, advisory: bool) -> _Answered:
 def clean_outcome(outcome: Outcome) -> Outcome:
     """The outcome with every string cleaned and bounded.
 
-    A remedy with a command that cleaning would change loses its commands: a part of it could not be quoted
-    (`pytest_gpuready.quoting`), or has characters that a terminal obeys.
+    A remedy with a command that no terminal takes as it is loses its commands: a part of it could not be quoted
+    (`pytest_gpuready.quoting`), or has characters that a terminal or a shell's prompt obeys.
     """
     remedy = outcome.remedy
-    if remedy is not None and any(clean(command) != command for command in remedy.commands):
+    if remedy is not None and not all(map(can_be_pasted, remedy.commands)):
         told = "A name in it has characters that are not safe in a command: do it by hand."
         remedy = dataclasses.replace(remedy, summary=f"{remedy.summary} {told}", commands=())
     if remedy is not None:

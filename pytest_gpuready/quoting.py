@@ -1,7 +1,7 @@
 """Quoting of a node's text for the languages that a remedy is written in: sh, sed, udev, systemd and the loader.
 
 Every piece of node text in a command passes through one of these functions. A text that a language cannot hold becomes
-`UNQUOTABLE`; the judge then shows the remedy's sentence without its commands.
+`UNQUOTABLE`; the judge then shows the remedy's sentence without its commands (`can_be_pasted`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import shlex
 from typing import TYPE_CHECKING
+
+from pytest_gpuready.node.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +21,11 @@ UNQUOTABLE = "\0…"
 _UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
 _EXEC_WORD = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 _LOADER_FOLDER = re.compile(r"/[^\s#=:,\0-\x1f\x7f]*")
+
+
+def can_be_pasted(command: str) -> bool:
+    """Whether a shell's prompt takes the command as it is. Cleaning changes nothing; a tab would complete a word."""
+    return "\t" not in command and clean(command) == command
 
 
 def quote(word: str) -> str:

@@ -16,8 +16,9 @@ from pytest_gpuready.containerd.toml import Dialect, TooLarge, loads
 from pytest_gpuready.judged import judged
 from pytest_gpuready.kept import Kept
 from pytest_gpuready.model import Settings, Undetermined
-from pytest_gpuready.node import snapshot
+from pytest_gpuready.node import gather, snapshot
 from pytest_gpuready.node.facts import MOST_PATHS, Fact, Facts, file, glob
+from pytest_gpuready.node.transport import Reply
 from pytest_gpuready.remedies.edits import Effort, Workshop, append
 from pytest_gpuready.remedies.tomledit import settings
 from pytest_gpuready.views import Views
@@ -77,6 +78,34 @@ def test_each_file_is_parsed_once(name: str, parses: list[bytes]) -> None:
         assert len(parses) == len(set(parses))
         on_disk = {fact.data for request, fact in facts if request.kind == "file"}
         assert len(set(parses) - on_disk) < 5
+
+
+def test_removing_secrets_has_a_time_and_what_is_left_out_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the node's facts is cut, with the reason; what was redacted in time is judged."""
+    monkeypatch.setattr(budget, "REDACTING", 0.05)
+    ready = dict(nodes.ready().facts())
+    late = file(containerd.CONFIG)
+    config = ready.pop(late)
+    said = {file("/x"): Fact("ok", b"auth " * 40_000), late: Fact("ok", config.data + b"# x\n" * 2000)}
+    text = snapshot.dumps(Facts("gpu666", {**ready, **said}.items()), {})
+    facts, _ = snapshot.loads(text, "n.json")
+    assert facts.peek(late) == Fact("cut", note="removing secrets took more than 0.05 s of CPU time")
+    report = judged(facts, Settings())
+    assert report.verdict == "unknown"
+    assert any("removing secrets took more than" in one for one in words(report))
+
+
+@pytest.mark.parametrize("rooted", [False, True])
+def test_a_round_of_answers_has_a_time_for_removing_secrets(monkeypatch: pytest.MonkeyPatch, *, rooted: bool) -> None:
+    monkeypatch.setattr(budget, "REDACTING", 0.0)
+    facts = Facts("n1")
+    answers = {file("/etc/x"): Fact("ok", b"password = 'x'\n")}
+    if rooted:
+        monkeypatch.setattr(gather, "rooted_answers", lambda *_: answers)
+        gather._as_root(facts, Fact("ok"), list(answers))
+    else:
+        gather._record(facts, list(answers), answers, Reply(b"", True, ""))
+    assert facts.peek(file("/etc/x")) == Fact("cut", note="removing secrets took more than 0 s of CPU time")
 
 
 def test_a_node_over_its_time_is_unknown_by_one_root_and_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,8 +303,10 @@ def test_every_string_of_an_outcome_is_cleaned_and_bounded() -> None:
     assert tidy.remedy.commands == ("sudo true",)
 
 
-def test_a_command_that_cleaning_would_change_is_left_out() -> None:
-    tidy = clean_outcome(BAD.but(remedy=Remedy("Do.", ("rm 'a\x1bb'", "true"))))
+@pytest.mark.parametrize("command", ["rm 'a\x1bb'", "rm 'a\u202eb'", "rm 'a\tb'", "tee x <<'EOF'\n\ta\nEOF"])
+def test_a_command_that_no_prompt_takes_as_it_is_is_left_out(command: str) -> None:
+    """A pasted tab completes a word in an interactive shell."""
+    tidy = clean_outcome(BAD.but(remedy=Remedy("Do.", (command, "true"))))
     assert tidy.remedy is not None
     assert tidy.remedy.commands == ()
     assert "by hand" in tidy.remedy.summary

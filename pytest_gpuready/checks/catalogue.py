@@ -48,8 +48,8 @@ class Check:
 
     @property
     def family(self) -> str:
-        """The part of the id before the dot."""
-        return self.id.partition(".")[0]
+        """The part of the id before the dot; a report that was read back may hold an id that begins with one."""
+        return self.id.partition(".")[0] or self.id
 
     @property
     def name(self) -> str:

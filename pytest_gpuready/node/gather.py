@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import budget
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import BROKE_OFF, LATE, OVERDUE, REACH, SUDO, UNREACHED, Fact, Facts, Request
 from pytest_gpuready.node.preamble import preamble
@@ -111,17 +112,19 @@ def _as_root(facts: Facts, asked: Fact | None, rooted: Sequence[Request]) -> boo
     if isinstance(read, Fact):
         facts.add(SUDO, read)
         return False
-    for request, fact in read.items():
-        facts.add(request, redact(request, fact))
+    with budget.limited(budget.REDACTING):
+        for request, fact in read.items():
+            facts.add(request, redact(request, fact))
     return True
 
 
 def _record(facts: Facts, requests: list[Request], answers: dict[Request, Fact], reply: Reply) -> None:
     facts.add(SUDO, Fact("ok"))
-    for request, fact in answers.items():
-        stopped = reply.timed_out and _stopped(fact)
-        taken = Fact("timeout", fact.data, fact.rc, OVERDUE) if stopped else fact
-        facts.add(request, redact(request, taken))
+    with budget.limited(budget.REDACTING):
+        for request, fact in answers.items():
+            stopped = reply.timed_out and _stopped(fact)
+            taken = Fact("timeout", fact.data, fact.rc, OVERDUE) if stopped else fact
+            facts.add(request, redact(request, taken))
     for request in requests:
         if request not in answers:
             state: State = "timeout" if reply.timed_out else "cut"

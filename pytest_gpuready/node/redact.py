@@ -1,11 +1,12 @@
 r"""Redaction: secrets in files, environments and command output are gone before anything is judged or recorded.
 
-Secrets are found by name and position (`secret_names.py`, `secret_values.py`) and by shape (`secret_shapes.py`), over
-the whole text: a file that no parser reads loses its secrets like any other. As many bytes stand in a secret's place,
-on the same lines, so that syntax, columns and the lengths inside binary answers stay. A value that its quotes, its
-argument or its URL delimits becomes `[redacted]****`. In any other value each letter and digit is replaced alone (by
-`x` and `1`): quotes, signs, control and non-ASCII characters stay, so that a reader fails at the same place. It costs
-time in proportion to the text, whatever the text is.
+Secrets are found by name and position (`secret_names.py`, `secret_values.py`, `secret_maps.py`) and by shape
+(`secret_shapes.py`), over the whole text, and as others read it (`secret_readings.py`): a file that no parser reads
+loses its secrets like any other. As many bytes stand in a secret's place, on the same lines, so that syntax, columns
+and the lengths inside binary answers stay. A value that its quotes, its argument or its URL delimits becomes
+`[redacted]****`. In any other value each letter and digit is replaced alone (by `x` and `1`): quotes, signs, control
+and non-ASCII characters stay, so that a reader fails at the same place. It costs time in proportion to the text,
+whatever the text is.
 
 No library does this. detect-secrets 1.5 reads line by line, wants an assignment, reports a secret without its place,
 and depends on requests and PyYAML. gitleaks' rule file is written for Go's expressions, weighs a value's entropy, so
@@ -21,11 +22,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_gpuready import budget
+from pytest_gpuready.node.facts import Fact
+from pytest_gpuready.node.secret_readings import other_spans
 from pytest_gpuready.node.secret_shapes import find_shapes
 from pytest_gpuready.node.secret_values import find_values
 
 if TYPE_CHECKING:
-    from pytest_gpuready.node.facts import Fact, Request
+    from pytest_gpuready.node.facts import Request
 
 _MARK = b"[redacted]"
 _MOST_PASSES = 4
@@ -42,8 +46,15 @@ _PLAIN = re.compile(rb"[ !#-\[\]-~]*\Z")
 
 
 def redact(request: Request, fact: Fact) -> Fact:
-    """The fact without secrets, lengths kept."""
+    """The fact without secrets, lengths kept; without its data where the time for that is spent (`budget`)."""
     del request  # every kind of answer is treated alike: a secret may stand in any of them
+    try:
+        return _without_secrets(fact)
+    except budget.OverBudget:
+        return Fact("cut", note=f"removing secrets took more than {budget.REDACTING:g} s of CPU time")
+
+
+def _without_secrets(fact: Fact) -> Fact:
     data = redact_bytes(fact.data)
     note = (
         redact_bytes(fact.note.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
@@ -72,14 +83,19 @@ def _redacted(data: bytes) -> bytes:
 def _pass(data: bytes) -> bytes:
     if not data:
         return data
-    lower = data.lower()
-    spans = [*find_shapes(data, lower), *find_values(data, lower), *_commented_out(data)]
+    budget.check()
+    spans = [*_spans(data), *other_spans(data, _spans)]
     spans.sort(key=lambda span: (span[0], -span[1]))
     pieces, last = [], 0
     for begin, end, clean in _apart(spans):
         pieces += [data[last:begin], _blank(data, begin, end, clean=clean)]
         last = end
     return b"".join([*pieces, data[last:]]) if pieces else data
+
+
+def _spans(data: bytes) -> list[tuple[int, int, bool]]:
+    lower = data.lower()
+    return [*find_shapes(data, lower), *find_values(data, lower), *_commented_out(data)]
 
 
 _redacted_once = functools.lru_cache(maxsize=2048)(_redacted)

@@ -25,7 +25,7 @@ _WEAK_NAME = re.compile(
 #: Names that only sound so: paths, switches, kinds, public keys.
 _NO_SECRET = re.compile(
     rb"(?i)(?:[_.-]?(?:file|path|dir|paths|files|name|names|type|kind|mode|ttl|url|uri|expiration|keychain|max|count|"
-    rb"enabled|lookup|timeout|interval|namespace|provider|plugins?|secretref|cert[_-]?hash|stdin|length|size|format|"
+    rb"enabled|lookup|timeout|interval|namespace|provider|plugins?|secret(?:key)?ref|cert[_-]?hash|stdin|length|size|format|"
     rb"version|algorithm|policy|issuer|audiences?|helpers?|store|required|supported|expir(?:y|es|ed)|limit|rotation|"
     rb"reviewer|pullsecrets?))$|"
     rb"^(?:ContainerdHas.*|tokeni[sz].*|max[_-]?tokens.*|tokens[_-]?per.*|author|no-?auth|.*SecretName|.*webhook.*|"
@@ -33,6 +33,13 @@ _NO_SECRET = re.compile(
     rb"(?:public|pub|sig|gpg|rpm|primary|foreign|partition|sort|routing|cache|topology|label|taint|annotation|host|"
     rb"authorized|registry|group|object|map|hot)[_-]?key$"
 )
+#: Keys of a mapping below a secret's name that say who, where and how, and not with what.
+_ATTRIBUTE = re.compile(
+    rb"(?i)(?:user|login|account|e?-?mail|host|server|servers|realm|scopes?|service|region|domain|address|endpoint|"
+    rb"port|groups?|roles?|description|comment|external|optional|driver|backend|method|class|level|owner|from|"
+    rb"[a-z]*seconds)\Z"
+)
+_EACH = re.compile(rb"(?i)(?:secret|token|pass\w*|key|pwd|pw)s$")
 _SWITCH = re.compile(rb"(?i)(?:true|false|null|none|yes|no|on|off|nil|<nil>|inf|nan|~|\{\}|)\Z")
 _PATH = re.compile(
     rb"/(?:etc|var|run|usr|opt|root|home|proc|sys|dev|tmp|mnt|media|srv|lib\w{0,4}|bin|sbin|boot|data|snap|nix|host|"
@@ -92,3 +99,13 @@ def is_harmless(value: bytes, *, weak: bool) -> bool:
     word = value.strip().strip(b"\"'")
     patterns = (_SWITCH, _PATH, _REFERENCE, _MARKED, _NO_KEY) if weak else (_SWITCH, _PATH, _REFERENCE, _MARKED)
     return not word.strip(b"*") or any(pattern.match(word) for pattern in patterns)
+
+
+def tells_no_secret(key: bytes, above: bytes) -> bool:
+    """Whether the key of a mapping below a secret's name says that its value is something else.
+
+    Below `secrets` and the like each key is only the name of one; `credentials` have a user and a server.
+    """
+    if _NO_SECRET.search(key):
+        return True
+    return _ATTRIBUTE.match(key) is not None and _EACH.search(above) is None

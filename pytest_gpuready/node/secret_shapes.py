@@ -29,6 +29,7 @@ def _shape(literal: bytes, *parts: bytes, clean: bool = False) -> _Shape:
 #: Between two arguments: in a line, among NULs, in the list of processes.
 _GAP = rb"(?:[ \0]|\r?\narg )"
 _WORD = rb"[^\s\0]{1,256}"
+_OPTIONS = rb"(?:-[A-Za-z0-9]{1,16}" + _GAP + rb"(?:[0-9]{1,3}" + _GAP + rb")?){0,8}"
 _NAMES = rb"(?i:passwo?r?d|secret|token|api_?key|auth)"
 
 #: Secrets by what stands around them.
@@ -66,6 +67,27 @@ _PLACES = (
         rb"(?:-u|-U|--user|--proxy-user|--creds?|--(?:src|dest)-creds|--auth)(?:[ =\t\0]|[\"'],[ \t]*[\"']|\r?\narg )",
         rb"[\"']?(?!\d+:\d+(?![^\s\0\"']))(?P<value>[^\s\0\"':/]{1,128}:[^\s\0\"']+)",
         clean=True,
+    ),
+    # The same in one word with the letter, and letters before it.
+    _shape(
+        b"curl", rb"\bcurl", _GAP, rb"(?:", _WORD, _GAP, rb"){0,16}?-[A-Za-z#]{0,8}[uU](?:", _GAP, rb")?[\"']?",
+        rb"(?P<value>[^\s\0\"':/-][^\s\0\"':/]{0,127}:[^\s\0\"']+)", clean=True,
+    ),
+    # htpasswd -b FILE USER PASSWORD; with -n there is no file.
+    *(
+        _shape(
+            b"htpasswd", rb"\bhtpasswd", _GAP, rb"(?=", _OPTIONS, rb"-[A-Za-z]{0,8}b)", lookahead, _OPTIONS, rb"(?!-)",
+            rb"(?:", _WORD, _GAP, rb"){", count, rb"}(?P<value>[^\s\0]+)", clean=True,
+        )
+        for lookahead, count in (
+            (rb"(?=" + _OPTIONS + rb"-[A-Za-z]{0,8}n)", b"1"),
+            (rb"(?!" + _OPTIONS + rb"-[A-Za-z]{0,8}n)", b"2"),
+        )
+    ),
+    # What a program reads as a password from its standard input: `<<<`, and `_piped`.
+    _shape(
+        b"<<<", rb"-stdin[^|<\r\n\0]{0,64}<<<[ \t]{0,8}(?P<quote>[\"']?)(?![\"'$`])",
+        rb"(?P<value>[^\"'\r\n\0]{1,1024}?)(?:(?P=quote)(?=[\s;)])|(?=[\r\n]|\Z))",
     ),
     _shape(b"sshpass", rb"sshpass", _GAP, rb"-p", _GAP, rb"?(?P<value>[^\s\0]+)", clean=True),
     _shape(b"mysql", rb"\bmysql\w{0,8}[ \0](?:-[^\sp-][^\s\0]{0,64}[ \0]){0,8}-p(?P<value>[^\s\0]+)", clean=True),
@@ -156,7 +178,20 @@ _TOKEN_SHAPES = tuple(
 
 _MARKED = re.compile(rb"\[redacted\]\**\Z")
 _URL = re.compile(rb"(?::|(?<![A-Za-z0-9_./-]))//([^\s\"'<>\0\\]{1,4096})")
+#: What follows the `@` of a password and is a host for sure: it has dots or a port.
+_HOST = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]{1,5})?\Z|[^:]*:[0-9]{1,5}\Z|localhost\Z")
+#: A pipe into a program that reads a password from it; how far before it the text may begin, and how.
+_PIPE = re.compile(
+    rb"\|[^|\r\n\0]{0,256}?(?:-stdin\b|\bchpasswd\b|\bsudo[ \t]+-S|\bhtpasswd[ \t]+-[A-Za-z]{0,8}i|pass stdin)"
+)
+_ECHO_REACH = 1100
+_ECHO = re.compile(
+    rb"(?:echo|printf)[ \t]{1,8}(?:-[neE]{1,3}[ \t]{1,8})?(?:[\"']?%s(?:\\n)?[\"']?[ \t]{1,8})?"
+    rb"(?P<quote>[\"']?)(?![\"'$`<])(?P<value>[^\r\n\0]{1,1024}?)(?P=quote)[ \t]{0,8}\Z"
+)
 _PORT = re.compile(rb"[0-9]{1,5}\Z")
+#: What follows the `@` of a path: a digest or a release, no host.
+_REVISION = re.compile(rb"sha[0-9]|v?[0-9]+(?:\.[0-9]+){0,2}(?![0-9.])|latest\b|main\b|master\b")
 
 
 def find_shapes(data: bytes, lower: bytes) -> list[tuple[int, int, bool]]:
@@ -171,7 +206,19 @@ def find_shapes(data: bytes, lower: bytes) -> list[tuple[int, int, bool]]:
         for match in pattern.finditer(data)
         if not _MARKED.match(match["value"])
     ]
+    if b"|" in data:
+        spans += _piped(data)
     return spans + list(_users(data)) if b"//" in data and b"@" in data else spans
+
+
+def _piped(data: bytes) -> Iterator[tuple[int, int, bool]]:
+    """`echo PASSWORD | docker login --password-stdin`."""
+    for pipe in _PIPE.finditer(data):
+        first = max(0, pipe.start() - _ECHO_REACH)
+        start = max(data.rfind(word, first, pipe.start()) for word in (b"echo", b"printf"))
+        echo = _ECHO.match(data, start, pipe.start()) if start >= 0 else None
+        if echo is not None and not _MARKED.match(echo["value"]):
+            yield *echo.span("value"), False
 
 
 def _users(data: bytes) -> Iterator[tuple[int, int, bool]]:
@@ -180,11 +227,14 @@ def _users(data: bytes) -> Iterator[tuple[int, int, bool]]:
         at = word.start(1)
         for part in word[1].split(b"://"):
             head, slash, path = part.partition(b"/")
-            user, sign, _ = head.rpartition(b"@")
+            user, sign, host = head.rpartition(b"@")
             _, colon, port = head.partition(b":")
-            if not sign and colon and not _PORT.match(port) and not head.startswith(b"["):
-                rest, sign, place = path.rpartition(b"@")
-                user = head + slash + rest if not place.startswith(b"sha") else b""
+            in_path = colon and not _PORT.match(port) and not head.startswith(b"[")
+            # A name with dots, or with a port, is the host; `p@s` before a slash may be half of a password.
+            if in_path and not (sign and _HOST.match(host)):
+                rest, later, place = path.rpartition(b"@")
+                if later and not _REVISION.match(place):
+                    user, sign = head + slash + rest, later
             # A user without a password, as in ssh://root@n1, is no secret; a long one is a token.
             if sign and (b":" in user or len(user) >= 16):
                 yield at, at + len(user), True

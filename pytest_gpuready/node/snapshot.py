@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pytest_gpuready import budget
 from pytest_gpuready.node import snapshot_format, strict_json
 from pytest_gpuready.node.clean import clean, one_line
 from pytest_gpuready.node.facts import Facts, Recording
@@ -111,12 +112,13 @@ def of(document: Any, name: str) -> tuple[Facts, dict[str, Any]]:
         entries = snapshot_format.entries(document.get("facts"))
     except snapshot_format.FormError as error:
         raise SnapshotError(f"{name} is damaged: {error}") from None
-    for number, entry in enumerate(entries, 1):
-        try:
-            request, fact = snapshot_format.fact(entry)
-        except snapshot_format.FormError as error:
-            raise SnapshotError(f"{name} is damaged: fact {number} cannot be read: {error}") from None
-        facts.add(request, redact(request, fact))
+    with budget.limited(budget.REDACTING):
+        for number, entry in enumerate(entries, 1):
+            try:
+                request, fact = snapshot_format.fact(entry)
+            except snapshot_format.FormError as error:
+                raise SnapshotError(f"{name} is damaged: fact {number} cannot be read: {error}") from None
+            facts.add(request, redact(request, fact))
     return facts, {key: value for key, value in document.items() if key != "facts"}
 
 

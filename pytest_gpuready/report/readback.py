@@ -206,7 +206,7 @@ def _unexplained(root: str, found: Finding | None, route: str, stood: RouteRepor
 def _check(check_id: str, title: Any, *, advisory: bool) -> Check:
     """The check of that id; one of a newer release or of a site's own as the report has it."""
     known = catalogue().get(check_id) or Check(check_id, check_id, _never)
-    said = one_line(title, 200) if isinstance(title, str) else known.title
+    said = (one_line(title, 200) if isinstance(title, str) else "") or known.title
     if (said, advisory) == (known.title, known.advisory):
         return known
     return dataclasses.replace(known, title=said, advisory=advisory)
@@ -234,7 +234,7 @@ def _remedy(said: Any) -> Remedy | None:
         commands = []  # some of the commands alone would do something else than all
     return Remedy(
         _text(said.get("summary")) or "",
-        tuple(command for command in commands if isinstance(command, str)),
+        tuple(command for command in commands if isinstance(command, str) and command),
         tuple(
             Edit(_text(edit.get("path")) or "", shorten(_text(edit.get("diff")) or "", _LONGEST))
             for edit in edits

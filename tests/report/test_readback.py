@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import FAMILIES
+from pytest_gpuready.checks.catalogue import FAMILIES, catalogue
 from pytest_gpuready.judge import judge
 from pytest_gpuready.model import Settings, failed
 from pytest_gpuready.node.snapshot import read, shipped
 from pytest_gpuready.report import html, markdown, readback, terminal
 from pytest_gpuready.report.json import dumps, render
+from tests.fuzz.whole import validate
 from tests.report.hostile import CONTROLS, PAYLOADS, hostile_node
 from tests.report.sample import NO_HANDLER, NVML_HANGS, PERSISTENCE, report, run, unreachable
 
@@ -253,6 +254,20 @@ def test_what_a_report_tells_of_a_node_is_bounded() -> None:
     assert len(told().evidence) == 64
     with pytest.raises(readback.ReportError):
         back({**entry, "routes": {f"r{number}": {} for number in range(300)}})
+
+
+def test_texts_that_are_missing_or_empty_do_not_break_the_schema() -> None:
+    """The title of the check stands in for an empty one; an empty command and a family without a name are none."""
+    (entry,) = written(report(outcomes={"containerd.handler": NO_HANDLER}))
+    (cause,) = [cause for cause in entry["root_causes"] if cause["check"] == "containerd.handler"]
+    cause["remedy"]["commands"] = ["", "true"]
+    entry["checks"].append({"check": ".x", "status": "fail", "found": "bad"})
+    for empty in ("", " ", "\x1b[1m"):
+        cause["title"] = empty
+        node = back(entry)
+        validate(json.loads(dumps(run(node))))
+        assert node.findings["containerd.handler"].check.title == catalogue()["containerd.handler"].title
+        assert node.findings["containerd.handler"].outcome.remedy.commands == ("true",)
 
 
 def test_a_route_without_a_name_is_left_out() -> None:

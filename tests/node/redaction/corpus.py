@@ -14,6 +14,8 @@ from pytest_gpuready.node.facts import Fact, Request, file, run, script
 
 HERE = Path(__file__).parent
 
+_SIGNS = {"⏎": "\n", "␀": "\0", "→": "\t", "␛": "\x1b", "␁": "\x01", "∅": "\u200b"}
+
 _REQUESTS: dict[str, Request] = {
     "toml": file("/etc/containerd/config.toml"),
     "yaml": file("/etc/cdi/site.yaml"),
@@ -56,7 +58,7 @@ def forms() -> list[tuple[str, str, str]]:
     """Kind of fact, name, and text of each form."""
     lines = (HERE / "forms.txt").read_text("utf-8").splitlines()
     found = [line.split(" | ", 2) for line in lines if line.strip() and not line.startswith("#")]
-    return [(kind, name, re.sub("[⏎␀→]", lambda sign: {"⏎": "\n", "␀": "\0", "→": "\t"}[sign[0]], text))
+    return [(kind, name, _plain(text))
             for kind, name, text in found]  # fmt: skip
 
 
@@ -74,7 +76,7 @@ def _plant(kind: str, name: str, text: str, style: str) -> Planted:
         secrets.append(secret)
         return shown
 
-    sown = re.sub(r"\{(secret|hex|basic|url|at|words|apos|inch|upper|bootstrap|digits)\}", seed, text)
+    sown = re.sub(r"\{(secret|hex|basic|url|at|slash|words|apos|inch|upper|bootstrap|digits)\}", seed, text)
     return Planted(kind, f"{kind}: {name} ({style})", sown, tuple(secrets))
 
 
@@ -97,6 +99,7 @@ def _secret(what: str, luck: random.Random, style: str) -> tuple[str, str]:
     secret = {
         "hex": some(digits, 1) + some("abcdef", 1) + some("abcdef" + digits, 38),
         "at": f"{plain}@{some(lower, 6)}",
+        "slash": f"{plain}@{some(lower, 6)}/{some(lower, 6)}",
         "words": f"{some(lower, 7)} {some(lower, 7)} {some(digits, 5)}",
         "apos": f"it's {plain} {some(lower, 6)}",
         "inch": f'{some(lower, 6)}"{plain}',
@@ -125,4 +128,8 @@ def remains(secrets: tuple[str, ...], text: str) -> list[str]:
 def harmless() -> list[str]:
     """Lines without a secret that look like some with one."""
     lines = (HERE / "harmless.txt").read_text("utf-8").splitlines()
-    return [line.replace("⏎", "\n").replace("␀", "\0") for line in lines if line and not line.startswith("# --")]
+    return [_plain(line) for line in lines if line and not line.startswith("# --")]
+
+
+def _plain(text: str) -> str:
+    return re.sub("[⏎␀→␛␁∅]", lambda sign: _SIGNS[sign[0]], text)
