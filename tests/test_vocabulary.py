@@ -142,7 +142,8 @@ class Toy(View):
 
 
 def test_an_old_snapshot_is_asked_nothing_newer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VIEWS, "toy", f"{__name__}:Toy")
+    monkeypatch.setattr(Views, "toy", property(Toy), raising=False)
+    monkeypatch.setattr("pytest_gpuready.views.VIEWS", (*VIEWS, "toy"))
     assert {NEW, NEW_LIST} <= set(Views(Facts("n")).wants())
     wants = set(Views(old()).wants())
     assert OLD_LIST in wants
