@@ -130,9 +130,8 @@ class ContainerdConfig(View):
         """
         told = self._version(self.views) is not None
         names = ("loads", "cri_state", "handlers", "default_runtime")
-        return tuple(
-            name for name in self.loaded.unknown if name.startswith("everything") or (not told and name in names)
-        )
+        beyond = [str(item) for item in self.loaded.by_node if item.field == "everything"]
+        return (*beyond, *(name for name in self.loaded.unknown if not told and name in names))
 
     @property
     def comparable(self) -> bool:
