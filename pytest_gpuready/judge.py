@@ -307,7 +307,7 @@ def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool)
     if not reached:
         return "unreachable"
     verdicts = [routes[name].verdict for name in wanted.names]
-    if wanted.quantity == "any":
+    if wanted.mode == "any":
         return next((v for v in ("ready", "unknown", "not-ready") if v in verdicts), "unknown")
     return worst_verdict(verdicts)
 

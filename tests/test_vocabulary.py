@@ -351,7 +351,7 @@ def test_a_check_that_was_not_asked_is_not_mended() -> None:
     for check in entry["checks"]:
         check["status"] = "fail"
     changes = compare(run_of(one()), {"nodes": [entry]}).nodes["n"]
-    assert [change.what for change in changes.mended] == ["node.reachable", "containerd.running"]
+    assert [change.what for change in changes.fixed] == ["node.reachable", "containerd.running"]
 
 
 def test_a_vocabulary_from_the_future_knows_everything() -> None:
