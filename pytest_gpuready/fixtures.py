@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,44 +69,44 @@ def _options(host: Any) -> Options:
 
 @pytest.fixture(scope="module")
 def node(host: Any, pytestconfig: pytest.Config) -> Views:
-    """All views of the host, gathered in one login: `node.named("containerd_config")`, `node.facts`."""
+    """All views of the host, gathered in one login: `node.containerd_config`, `node.facts`."""
     return _views(host, pytestconfig)
 
 
 @pytest.fixture(scope="module")
 def platform(node: Views) -> Platform:
     """Distribution, package manager, kernel, programs, processes and services of the host."""
-    return cast("Platform", node.named("platform"))
+    return node.platform
 
 
 @pytest.fixture(scope="module")
 def driver(node: Views) -> Driver:
     """The NVIDIA driver: GPUs on the bus, kernel module, libraries, device nodes, versions."""
-    return cast("Driver", node.named("driver"))
+    return node.driver
 
 
 @pytest.fixture(scope="module")
 def nvml(node: Views) -> Nvml:
     """NVML as the host answers it: `nvml.devices` with names, UUIDs, memory, MIG."""
-    return cast("Nvml", node.named("nvml"))
+    return node.nvml
 
 
 @pytest.fixture(scope="module")
 def toolkit(node: Views) -> Toolkit:
     """The NVIDIA Container Toolkit: programs, packages, versions, configuration, the mode in force."""
-    return cast("Toolkit", node.named("toolkit"))
+    return node.toolkit
 
 
 @pytest.fixture(scope="module")
 def containerd_config(node: Views) -> ContainerdConfig:
     """The configuration of containerd on disk, as the host's containerd reads it: handlers, default, CDI."""
-    return cast("ContainerdConfig", node.named("containerd_config"))
+    return node.containerd_config
 
 
 @pytest.fixture(scope="module")
 def containerd_live(node: Views) -> ContainerdLive:
     """The running containerd and its own words: pid, start, version, CRI status."""
-    return cast("ContainerdLive", node.named("containerd_live"))
+    return node.containerd_live
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,10 @@ def ctr(node: Views, host: Any) -> Iterator[CtrClient]:
 @pytest.fixture(scope="module")
 def cdi(node: Views) -> Cdi:
     """The CDI specs of the host and who reads them: devices, hooks, versions, conflicts."""
-    return cast("Cdi", node.named("cdi"))
+    return node.cdi
 
 
 @pytest.fixture(scope="module")
 def kubernetes(node: Views) -> Kubernetes:
     """What the host's files say of its kubelet: the runtime's endpoint, the RuntimeClass, what pods may ask for."""
-    return cast("Kubernetes", node.named("kubernetes"))
+    return node.kubernetes

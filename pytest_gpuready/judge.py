@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_gpuready import budget
-from pytest_gpuready.checks.catalogue import LIVE, PRIVILEGES, REACHABLE, Check, suite
+from pytest_gpuready.checks.catalogue import (
+    LIVE,
+    PRIVILEGES,
+    REACHABLE,
+    Check,
+    catalogue,
+    refuse_unknown,
+    refuse_unknown_needs,
+    suite,
+)
 from pytest_gpuready.model import (
     Answer,
     Consequence,
@@ -33,7 +42,7 @@ from pytest_gpuready.node.facts import LATE, OVERDUE, REACH, SUDO, UNASKED, UNRE
 from pytest_gpuready.quoting import can_be_pasted
 from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Snapshot, Verdict, worst_verdict
 from pytest_gpuready.routes import ROUTES, Required, live_checks, required
-from pytest_gpuready.views import VIEWS, Views
+from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,13 +87,21 @@ def judge_views(views: Views, *, checks: Mapping[str, Check] | None = None) -> N
 
 
 class Judge:
-    """One node being judged."""
+    """One node being judged.
+
+    Some of the suite's checks may be left out. A need, or what a route requires, that is no check at all is an error.
+
+    Raises:
+        ValueError: a check needs, or a route requires, an unknown check.
+    """
 
     def __init__(self, views: Views, checks: dict[str, Check]) -> None:
         self.views = views
         self.checks = checks
         self.answers: dict[str, _Answered] = {}
         self.denials: dict[str, list[str]] = {}
+        self._known = {*catalogue(), *checks}
+        refuse_unknown_needs(checks, self._known)
         #: By route, what it requires without containers, and with them.
         self.configured = {route.id: self._closure(self._requires(route.id)) for route in ROUTES.values()}
         self.closures = {route: ids | self._closure(live_checks(route)) for route, ids in self.configured.items()}
@@ -97,7 +114,9 @@ class Judge:
         return Remedies(self.views)
 
     def _requires(self, route: str) -> frozenset[str]:
-        return ROUTES[route].requires(self.views)
+        required = ROUTES[route].requires(self.views)
+        refuse_unknown(f"route {route} requires the unknown check", sorted(required), self._known)
+        return required
 
     def _closure(self, ids: frozenset[str]) -> frozenset[str]:
         seen: set[str] = set()
@@ -114,13 +133,8 @@ class Judge:
         if self._sudo_refused and check.id not in (REACHABLE, PRIVILEGES):
             return _Answered(denied="everything")  # nothing was read, and node.privileges says why
         try:
-            arguments: dict[str, object] = {
-                name: self.mend if name == "mend" else self.views.named(name) if name in VIEWS else None
-                for name in check.parameters
-            }
-            if "denials" in check.parameters:
-                arguments["denials"] = self.denials
-            return _sorted(check.func(**arguments))
+            arguments: dict[str, object] = {name: self._argument(name) for name in check.parameters}
+            return _sorted(check, check.func(**arguments))
         except Denied as error:
             self.denials.setdefault(error.what, []).append(check.id)
             return _Answered(denied=error.what)
@@ -135,6 +149,9 @@ class Judge:
             place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
             said = f"{type(error).__name__}: {one_line(str(error), 200)}"
             return _Answered(unknown(f"pytest-gpuready itself failed at {place}: {said}"))
+
+    def _argument(self, name: str) -> object:
+        return self.mend if name == "mend" else self.denials if name == "denials" else self.views.named(name)
 
     @property
     def _sudo_refused(self) -> bool:
@@ -291,7 +308,7 @@ def _verdict(wanted: Required, routes: dict[str, RouteReport], *, reached: bool)
     if not reached:
         return "unreachable"
     verdicts = [routes[name].verdict for name in wanted.names]
-    if wanted.quantity == "any":
+    if wanted.mode == "any":
         return next((v for v in ("ready", "unknown", "not-ready") if v in verdicts), "unknown")
     return worst_verdict(verdicts)
 
@@ -319,9 +336,10 @@ def _is_root(seen: _Sight) -> bool:
     return _status(seen) in ("fail", "unknown")
 
 
-def _sorted(answer: Answer) -> _Answered:
+def _sorted(check: Check, answer: Answer) -> _Answered:
     if isinstance(answer, Outcome):
         return _Answered(answer)
+    refuse_unknown(f"check {check.id} answers for the unknown route", answer, ROUTES)
     return _Answered(None, dict(answer))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.views.containerd_live import ContainerdLive
@@ -20,7 +20,11 @@ from pytest_gpuready.views.toolkit import Toolkit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_gpuready.model import Settings
     from pytest_gpuready.views import Views
+
+#: `every`: each required route must hold. `any`: one of them is enough.
+Mode = Literal["every", "any"]
 
 #: The driver, without which no route works (device nodes: until they are there nothing can look).
 DRIVER = frozenset(
@@ -176,14 +180,14 @@ ROUTES: dict[str, Route] = {
 
 @dataclass(frozen=True)
 class Required:
-    """The routes that must hold on a node and why; `quantity` is `every` (each one) or `any` (at least one).
+    """The routes that must hold on a node, why, and whether each of them must.
 
     No route at all means that nothing of ours is required, and `because` says so: the verdict is unknown.
     """
 
     names: tuple[str, ...]
     because: str
-    quantity: str = "every"
+    mode: Mode = "every"
 
 
 def offered(views: Views) -> tuple[str, ...]:
@@ -221,14 +225,18 @@ def offer(views: Views, route: str) -> str | None:
 
 def required(views: Views) -> Required:
     """The routes required of this node: as the user says, else the first row of evidence that fits."""
-    asked = views.settings.routes
+    return asked_for(views.settings, lambda: offered(views)) or by_evidence(views)
+
+
+def asked_for(settings: Settings, offered: Callable[[], tuple[str, ...]]) -> Required | None:
+    """Return the routes that the user asked for, with the option or ini key that did; None without such a wish."""
+    asked, source = settings.routes, settings.sources.get("routes")
     if asked == ("all",):
-        return Required(offered(views), "--gpuready-routes all: every route that this node offers")
+        return Required(offered(), f"{source or '--gpuready-routes all'}: every route that this node offers")
     if asked == ("any",):
-        return Required(offered(views), "--gpuready-routes any: at least one of those that this node offers", "any")
-    if asked:
-        return Required(asked, views.settings.sources.get("routes", "--gpuready-routes"))
-    return by_evidence(views)
+        why = f"{source or '--gpuready-routes any'}: at least one of those that this node offers"
+        return Required(offered(), why, "any")
+    return Required(asked, source or "--gpuready-routes") if asked else None
 
 
 def by_evidence(views: Views) -> Required:

@@ -16,7 +16,7 @@ from pytest_gpuready.docs_reads import ROWS, Row, first_round, page, scripts
 from pytest_gpuready.live.script import REQUEST as LIVE
 from pytest_gpuready.node.facts import Fact, Facts, Request, file
 from pytest_gpuready.node.gather import MOST_ROUNDS
-from pytest_gpuready.views import VIEWS, Views, settled, view_class
+from pytest_gpuready.views import VIEWS, Views, settled
 from pytest_gpuready.views.kubernetes import Kubernetes
 from pytest_gpuready.views.platform import OLD_PROCESS_LIST
 from tests.fuzz import whole
@@ -80,7 +80,7 @@ def asked() -> dict[Request, set[str]]:
             views = Views(so_far)
             new: dict[Request, Fact] = {}
             for name in VIEWS:
-                for request in settled(view_class(name).requests(views)):
+                for request in settled(views.named(name).requests(views)):
                     found.setdefault(request, set()).add(name)
                     new[request] = facts.peek(request) or Fact("absent")
             for request, fact in new.items():
@@ -103,7 +103,7 @@ def test_whatever_is_asked_of_every_node_is_said_so() -> None:
     """With its own words: no row for the places that only some nodes name."""
     views = Views(Facts("nobody"))
     for name in VIEWS:
-        for request in settled(view_class(name).requests(views)):
+        for request in settled(views.named(name).requests(views)):
             assert [row for row in rows(request, name) if not row.when], (str(request), name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from pytest_gpuready.model import (
     warned,
 )
 from pytest_gpuready.node.facts import LATE, Fact, Facts
-from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.routes import ROUTES, Route
 from tests.support.simnode import SimNode
 from tests.test_judge import BAD, BOTH, OK, ONE, node, report, small
 
@@ -130,14 +131,29 @@ def test_what_was_denied_twice_is_named_with_both_who_needed_it() -> None:
     assert seen == {"/x": ["containerd.installed", "containerd.running"]}
 
 
-def test_a_parameter_that_is_no_view_is_nothing() -> None:
-    def own(stranger: object) -> Any:
-        """Look."""
-        return passed(f"got {stranger}")
+def test_an_unknown_need_is_an_error_when_the_judge_is_built() -> None:
+    checks = small({"containerd.installed": OK}, needs={"containerd.installed": ("driver.module-loded",)})
+    message = "check containerd.installed needs the unknown check 'driver.module-loded': did you mean 'driver.module-lo"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        judge(node().facts(BOTH), BOTH, checks=checks)
 
-    checks = small({"containerd.installed": OK})
-    checks["site.own"] = make("site.own", title="x", func=own)
-    assert judge(node().facts(BOTH), BOTH, checks=checks).findings["site.own"].outcome.found == "got None"
+
+def test_a_route_that_requires_an_unknown_check_is_an_error_when_the_judge_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    route = Route("nerdctl", "x", lambda _: frozenset({"contanerd.ctr"}))
+    monkeypatch.setitem(ROUTES, "nerdctl", route)
+    message = "route nerdctl requires the unknown check 'contanerd.ctr': did you mean 'containerd.ctr'?"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        report({"containerd.running": OK})
+
+
+def test_an_answer_for_an_unknown_route_is_unknown_and_says_so() -> None:
+    found = report({"containerd.running": {"cri-handeler": OK}}).findings["containerd.running"].outcome
+    assert found.status == "unknown"
+    assert found.found.endswith(
+        "ValueError: check containerd.running answers for the unknown route 'cri-handeler': did you mean 'cri-handler'?"
+    )
 
 
 def test_a_consequence_and_a_need_that_fails_are_both_roots() -> None:

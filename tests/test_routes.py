@@ -92,9 +92,9 @@ def test_the_users_word_comes_first() -> None:
     node = healthy(SimNode(), "2.1.9")
     assert required(views(node, routes=("nerdctl",))).names == ("nerdctl",)
     every = required(views(node, routes=("all",)))
-    assert (every.names, every.quantity) == (offered(views(node)), "every")
+    assert (every.names, every.mode) == (offered(views(node)), "every")
     some = required(views(node, routes=("any",)))
-    assert (some.names, some.quantity) == (offered(views(node)), "any")
+    assert (some.names, some.mode) == (offered(views(node)), "any")
     named = Settings(routes=("ctr-cdi",), sources={"routes": "pytest.ini"})
     assert required(Views(node.facts(), named)).because == "pytest.ini"
 

@@ -55,7 +55,7 @@ def test_pods_with_cdi_came_with_containerd_1_7() -> None:
 def test_each_folder_of_the_operators_is_evidence(path: str) -> None:
     found = by_evidence(views(healthy(SimNode()).folder(path)))
     assert (found.names, found.because) == (("cri-handler",), f"{path} is there: the GPU operator's layout")
-    assert found.quantity == "every"
+    assert found.mode == "every"
 
 
 def test_what_cannot_be_told_is_passed_over() -> None:

@@ -6,6 +6,7 @@ What / Why / Fix / References. A function's parameters are views by name, and `m
 
 from __future__ import annotations
 
+import difflib
 import functools
 import graphlib
 import importlib
@@ -14,8 +15,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.views import VIEWS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_gpuready.model import Answer
 
@@ -33,6 +36,9 @@ REACHABLE = "node.reachable"
 
 #: The check that a denied read blocks others by.
 PRIVILEGES = "node.privileges"
+
+#: What a check may take beside views: the node's remedies, and what other checks were denied.
+GIVEN: tuple[str, ...] = ("mend", "denials")
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,29 @@ def make(
     needs: Sequence[str] = (),
     advisory: bool = False,
 ) -> Check:
-    """A check that is in no catalogue (yet). All but `node.reachable` need `node.reachable`."""
+    """Make a check that is in no catalogue (yet). All but `node.reachable` need `node.reachable`.
+
+    Raises:
+        ValueError: a parameter is neither a view nor in `GIVEN`.
+    """
     all_needs = tuple(needs) if id == REACHABLE else (REACHABLE, *needs)
-    return Check(id, title, func, all_needs, advisory, tuple(inspect.signature(func).parameters))
+    parameters = tuple(inspect.signature(func).parameters)
+    refuse_unknown(f"check {id} takes the unknown parameter", parameters, (*VIEWS, *GIVEN))
+    return Check(id, title, func, all_needs, advisory, parameters)
+
+
+def refuse_unknown(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise `ValueError` for the first name that is not known: `what`, the name, and a known one that is like it."""
+    for name in names:
+        if name not in known:
+            like = difflib.get_close_matches(name, known, 1)
+            raise ValueError(f"{what} {name!r}{f': did you mean {like[0]!r}?' if like else ''}")
+
+
+def refuse_unknown_needs(checks: Mapping[str, Check], known: Collection[str]) -> None:
+    """Raise `ValueError` for a check that needs one that is not known."""
+    for item in checks.values():
+        refuse_unknown(f"check {item.id} needs the unknown check", item.needs, known)
 
 
 @functools.cache
@@ -118,6 +144,7 @@ def catalogue() -> dict[str, Check]:
     """All checks of the suite by id: families in order, within a family each after what it needs."""
     for family in FAMILIES:
         importlib.import_module(f"pytest_gpuready.checks.{family}")
+    refuse_unknown_needs(_registered, _registered)
     return ordered(_registered)
 
 

@@ -49,7 +49,7 @@ def config_loads(containerd_config: ContainerdConfig, containerd_live: Container
     config, loaded = containerd_config, containerd_config.loaded
     if config.undecided:
         why = ", ".join(config.undecided)
-        told = "these files are beyond what is modelled" if why.startswith("everything") else "its version is not known"
+        told = "these files are beyond what is modelled" if loaded.undecided else "its version is not known"
         return unknown(f"{told}: {why} cannot be said", expected="containerd starts with the files on disk")
     if not loaded.loads:
         error = loaded.error

@@ -116,18 +116,15 @@ def _no_answer(nvml: Nvml, reading: Reading, mend: Remedies) -> Outcome:
 
 def _remedy_of(reading: Reading, mend: Remedies) -> Remedy:
     text = reading.text.lower()
-    remedy: Remedy
     if reading.kind == "hang":
-        remedy = mend.gpus.hung()
-    elif "version mismatch" in text:
-        remedy = mend.driver.reboot_for_version()
-    elif "gpu is lost" in text or "fallen off" in text or "unable to determine the device handle" in text:
-        remedy = mend.gpus.reset([], reboot=True)
-    elif "libnvidia-ml" in text or "shared library not found" in text:
-        remedy = mend.driver.libraries()
-    else:
-        remedy = mend.gpus.ask_by_hand()
-    return remedy
+        return mend.gpus.hung()
+    if "version mismatch" in text:
+        return mend.driver.reboot_for_version()
+    if "gpu is lost" in text or "fallen off" in text or "unable to determine the device handle" in text:
+        return mend.gpus.reset([], reboot=True)
+    if "libnvidia-ml" in text or "shared library not found" in text:
+        return mend.driver.libraries()
+    return mend.gpus.ask_by_hand()
 
 
 @check("driver.gpu-count", title="NVML lists every GPU of the bus", needs=["driver.nvml-answers"])

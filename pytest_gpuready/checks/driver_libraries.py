@@ -130,22 +130,18 @@ def _libraries_in(kinds: tuple[str, ...], driver: Driver, platform: Platform, me
 
 
 def _library_remedy(usable: list[Library], mend: Remedies) -> Remedy:
-    remedy: Remedy
     for library in usable:
         folder = library.path.rpartition("/")[0]
         if library.kind == "folder":
-            remedy = mend.driver.ldconfig()
-            return remedy
+            return mend.driver.ldconfig()
         if library.kind in ("root", "wsl", "tegra"):
-            remedy = mend.driver.loader_path(folder)
-            return remedy
+            return mend.driver.loader_path(folder)
         if library.kind == "operator":
             return Remedy(
                 "The GPU operator's driver container has the libraries, and this route looks for them on the host: use "
                 "pods (cri-handler, cri-cdi), or install the driver on the host instead of by the operator."
             )
-    remedy = mend.driver.libraries()
-    return remedy
+    return mend.driver.libraries()
 
 
 def _in_words(kinds: tuple[str, ...]) -> str:

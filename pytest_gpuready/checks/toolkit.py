@@ -334,8 +334,7 @@ def _reinstall(toolkit: Toolkit, path: str, answer: Said, mend: Remedies) -> Rem
             f"Correct {toolkit.config_path_for('cri-handler')} as its words say, then run it again.",
             (f"{quote(path)} --version",),
         )
-    remedy: Remedy = mend.packages.program(RUNTIME)
-    return remedy
+    return mend.packages.program(RUNTIME)
 
 
 @check(

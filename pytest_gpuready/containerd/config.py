@@ -25,6 +25,7 @@ from pytest_gpuready.containerd.tree import Tree, from_table, leaves, merge
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
+    from pytest_gpuready.containerd.model import IneffectiveKind
     from pytest_gpuready.containerd.releases import Release
 
 MAX_FILES = 1000
@@ -75,11 +76,18 @@ class Walked:
             if isinstance(value, Tree):
                 self.remember(value, (*path, key))
 
-    def note(self, path: tuple[str, ...], where: Where | None, reason: str, by: Where | None = None) -> None:
+    def note(
+        self,
+        path: tuple[str, ...],
+        where: Where | None,
+        reason: str,
+        by: Where | None = None,
+        kind: IneffectiveKind = "unread",
+    ) -> None:
         """A setting without effect, under the key that the file has; built-in defaults are none."""
         if where is not None:
             path = self.written.get((where, path[-1].lower()), path)
-            self.notes.append(Ineffective(where, dotted(path), reason, by))
+            self.notes.append(Ineffective(where, dotted(path), reason, by, kind))
 
 
 def dotted(path: tuple[str, ...]) -> str:
@@ -204,7 +212,9 @@ class Walk:
         release, target = self.release, self.out.version
         if release.go_toml == 1 or (version >= target if release.migrates_files else version not in (0, 1)):
             return
-        lost = migrate.Lost(lambda path, where, reason, by: self.out.note(("plugins", *path), where, reason, by))
+        lost = migrate.Lost(
+            lambda path, where, reason, by: self.out.note(("plugins", *path), where, reason, by, "migrated")
+        )
         for at in range(version, target):
             if at < 0:
                 raise migrate.PanicError(f"runtime error: index out of range [{at}]", tree.at("version"))
@@ -257,7 +267,7 @@ class Walk:
 
     def replaced(self, path: tuple[str, ...], old: Where | None, new: Where | None) -> None:
         """A setting that a later file takes the place of."""
-        self.out.note(path, old, "replaced by", new)
+        self.out.note(path, old, "replaced by", new, "replaced")
 
     def merge_plugins(self, to: Tree, new: Tree) -> None:
         """The plugin tables: key by key in 2.x, whole tables in 1.x."""
@@ -272,7 +282,7 @@ class Walk:
                         self.replaced(("plugins", uri, *path), place, kept[path] or table.where)
                     else:
                         reason = "lost: an import replaces the whole plugin table, at"
-                        self.out.note(("plugins", uri, *path), place, reason, new.wheres.get(uri))
+                        self.out.note(("plugins", uri, *path), place, reason, new.wheres.get(uri), "table-replaced")
             to.put(uri, table, new.wheres.get(uri))
 
     def imports(self, parent: str, tree: Tree) -> list[str]:

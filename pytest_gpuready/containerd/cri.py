@@ -15,7 +15,7 @@ from pytest_gpuready.containerd.files import exists
 from pytest_gpuready.containerd.go_errors import duration_error, url_error
 from pytest_gpuready.containerd.listeners import address_error, everywhere
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME
-from pytest_gpuready.containerd.model import Deprecation, Refusal, Where
+from pytest_gpuready.containerd.model import Deprecation, Refusal, Unknown, Where
 from pytest_gpuready.containerd.tree import Tree, copy
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Cri:
         self.extra_snapshotters = extra_snapshotters
         self.tables = tables
         self.deprecations: list[Deprecation] = []
-        self.unknown: list[str] = []
+        self.unknown: list[Unknown] = []
         self.dies: Refusal | None = None
         self.runtimes: Tree = Tree()
         self.default_runtime = ""
@@ -212,7 +212,7 @@ class Cri:
                 )
         for name, runtime in self.runtimes.items():
             if runtime.get("cgroup_writable"):
-                self.unknown.append(f"cri_state (handler {name} has cgroup_writable, which needs cgroup v2)")
+                self.unknown.append(Unknown("cri_state", f"handler {name} has cgroup_writable, which needs cgroup v2"))
             self._all_devices(runtime)
             if runtime.get("io_type") not in ("", None, "fifo", "streaming"):
                 raise _InvalidError("`io_type` can only be `streaming` or `named_pipe`", runtime.at("io_type"))
@@ -276,7 +276,7 @@ class Cri:
             raise _InvalidError(f"failed to find snapshotter {quote(name)}", table.at("snapshotter"))
         if name in ("devmapper", "blockfile") and not self._configured(uri):
             raise _InvalidError(f"failed to find snapshotter {quote(name)}", table.at("snapshotter"))
-        self.unknown.append(f"cri_state (whether the snapshotter {name} works on this node)")
+        self.unknown.append(Unknown("cri_state", f"whether the snapshotter {name} works on this node"))
 
     def _configured(self, uri: str) -> bool:
         table = self.tables.get(uri, Tree())
@@ -298,7 +298,7 @@ class Cri:
                     part = "failed to create stream server: " if self.v1 else ""
                     raise _InvalidError(part + text, self.server.at("x509_key_pair_streaming"))
             if cert:
-                self.unknown.append("cri_state (whether the streaming certificate can be loaded)")
+                self.unknown.append(Unknown("cri_state", "whether the streaming certificate can be loaded"))
         elif cert or key:
             which = "TLSCertFile" if cert else "TLSKeyFile"
             where = tls.at("tls_cert_file" if cert else "tls_key_file")
@@ -313,7 +313,9 @@ class Cri:
             where = self.server.at("stream_server_port" if "port" in wrong else "stream_server_address")
             self.die(f"Failed to run CRI service: stream server error: {wrong}", where)
         elif not everywhere(host):
-            self.unknown.append(f"loads (whether the streaming server can listen on {quote(host)} on this node)")
+            self.unknown.append(
+                Unknown("loads", f"whether the streaming server can listen on {quote(host)} on this node")
+            )
 
     def die(self, text: str, where: Where | None) -> None:
         """The daemon starts, serves, and ends a moment later."""

@@ -17,13 +17,14 @@ from pytest_gpuready.containerd.go_errors import duration_error
 from pytest_gpuready.containerd.handlers import handlers
 from pytest_gpuready.containerd.listeners import listener_error, logging_error, tls_error
 from pytest_gpuready.containerd.migrate import CRI, IMAGES, RUNTIME, PanicError
-from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Where
+from pytest_gpuready.containerd.model import DEFAULT_ADDRESS, Deprecation, Ineffective, Loaded, Refusal, Unknown, Where
 from pytest_gpuready.containerd.plugins import DEPENDS, Others, not_started, tracing_deprecations
 from pytest_gpuready.containerd.proxies import Proxied, proxied, proxy_uri
 from pytest_gpuready.containerd.tree import Tree, document_error, from_default, leaves, marshalled, plain
 
 if TYPE_CHECKING:
     from pytest_gpuready.containerd.files import Files
+    from pytest_gpuready.containerd.model import IneffectiveKind
     from pytest_gpuready.containerd.releases import Release
 
 _SERVER = "io.containerd.server.v1.grpc"
@@ -55,8 +56,7 @@ class Daemon:
         self.error: Refusal | None = None
         self.cri_error: Refusal | None = None
         self.cri_state: Any = "daemon exits"
-        self.undecided = False
-        self.unknown: list[str] = []
+        self.unknown: list[Unknown] = []
         self.deprecations: list[Deprecation] = []
         self.tables: dict[str, Tree] = {}
         self.result: dict[str, Any] = {}
@@ -65,9 +65,16 @@ class Daemon:
         self.proxied = Proxied()
         self.dies: Refusal | None = None
 
-    def note(self, path: tuple[str, ...], where: Where | None, reason: str, by: Where | None = None) -> None:
+    def note(
+        self,
+        path: tuple[str, ...],
+        where: Where | None,
+        reason: str,
+        by: Where | None = None,
+        kind: IneffectiveKind = "unread",
+    ) -> None:
         """A setting without effect."""
-        self.walked.note(path, where, reason, by)
+        self.walked.note(path, where, reason, by, kind)
 
     @property
     def short_names(self) -> bool:
@@ -134,7 +141,9 @@ class Daemon:
         """2.0 to 2.2: the merged result is migrated."""
         version, target = self.walked.version, self.release.config_version
         tree = self.walked.tree
-        lost = migrate.Lost(lambda path, where, reason, by: self.note(("plugins", *path), where, reason, by))
+        lost = migrate.Lost(
+            lambda path, where, reason, by: self.note(("plugins", *path), where, reason, by, "migrated")
+        )
         if version < 0:
             raise PanicError(f"runtime error: index out of range [{version}]", tree.at("version"))
         if version == 1 < target:
@@ -156,7 +165,9 @@ class Daemon:
             if uri in self.disabled:
                 if key in raw:
                     used.add(key)
-                    self.note(("plugins", key), raw.wheres.get(key), "the plugin is disabled", self.why_disabled())
+                    self.note(
+                        ("plugins", key), raw.wheres.get(key), "the plugin is disabled", self.why_disabled(), "disabled"
+                    )
                 continue
             if kind is None:
                 continue
@@ -313,7 +324,7 @@ class Daemon:
             if uri not in self.disabled and self.key(uri) in names:
                 words = not_started(self.release, uri, self.tables.get(uri, Tree()))
                 if words == DEPENDS:
-                    self.unknown.append(f"loads (whether the plugin {uri} starts on this node)")
+                    self.unknown.append(Unknown("loads", f"whether the plugin {uri} starts on this node"))
                 elif words:
                     raise Refused(f"containerd: load required plugin {uri}: {words}", where)
         missing = [name for name in dict.fromkeys(names) if name not in available]
@@ -339,7 +350,8 @@ class Daemon:
         for pattern in dropin_patterns(config_path):
             for path in self.files.glob(pattern):
                 if path not in followed and "/certs.d/" not in path and self.error is None:
-                    self.walked.notes.append(Ineffective(Where(path, 1), path, "no imports line names this file"))
+                    reason = "no imports line names this file"
+                    self.walked.notes.append(Ineffective(Where(path, 1), path, reason, kind="not-imported"))
 
     def address(self) -> tuple[str, Where | None]:
         """The address of the main socket."""
@@ -353,7 +365,7 @@ class Daemon:
         """The answer."""
         walked, tree = self.walked, self.walked.tree
         address, address_where = self.address()
-        exits = self.error is not None or self.undecided
+        exits = self.error is not None or any(item.field == "everything" for item in self.unknown)
         wheres = {}
         top = {key: value for key, value in tree.items() if key not in ("plugins", "imports")}
         for key, value in top.items():
@@ -380,7 +392,8 @@ class Daemon:
             required_plugins=tuple(tree.get("required_plugins", ())),
             ineffective=tuple(dict.fromkeys(walked.notes)),
             deprecations=() if exits else tuple(self.deprecations),
-            unknown=tuple(self.unknown),
+            unknown=tuple(map(str, self.unknown)),
+            by_node=tuple(self.unknown),
             effective=effective,
             wheres=wheres,
             **result,

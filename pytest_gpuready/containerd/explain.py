@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 def as_json(loaded: Loaded) -> dict[str, Any]:
     """The fields people compare; `handlers` and what follows are empty or null unless CRI is served."""
     error = loaded.error or loaded.cri_error
-    undecided, unknown = undecided_keys(loaded)
     handlers = {
         handler.name: {
             "runtime_type": handler.runtime_type,
@@ -33,22 +32,20 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
         "cdi_enabled": loaded.cdi_enabled,
         "cdi_spec_dirs": list(loaded.cdi_spec_dirs) if loaded.cri_enabled else None,
     }
-    if undecided == KEYS and any(said.startswith("everything ") for said in loaded.unknown):
+    if loaded.undecided:
         out = dict.fromkeys(KEYS)
-    return {**out, "unknown": unknown}
+    return {**out, "unknown": _unknown(loaded)}
 
 
 KEYS = ("loads", "error", "cri_enabled", "cri_state", "handlers", "default_runtime", "cdi_enabled", "cdi_spec_dirs")
 """What people compare."""
 
 
-def undecided_keys(loaded: Loaded) -> tuple[tuple[str, ...], list[str]]:
-    """The keys that hang on what could not be decided, and all of it: these keys and the reasons."""
-    keys: tuple[str, ...] = ()
-    for said in loaded.unknown:
-        keys = KEYS if said.startswith(("loads (", "everything (")) else keys
-        keys = keys or (KEYS[1:] if said.startswith("cri_state (") else ())
-    return keys, list(dict.fromkeys([*keys, *loaded.unknown]))
+def _unknown(loaded: Loaded) -> list[str]:
+    """The keys that hang on what could not be decided, then all of it in words."""
+    fields = {item.field for item in loaded.by_node}
+    keys = KEYS if fields & {"everything", "loads"} else KEYS[1:] if fields else ()
+    return list(dict.fromkeys([*keys, *loaded.unknown]))
 
 
 def in_words(loaded: Loaded) -> list[str]:

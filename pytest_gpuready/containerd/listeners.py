@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.containerd.files import exists
+from pytest_gpuready.containerd.model import Unknown
 from pytest_gpuready.containerd.tree import Tree
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def logging_error(debug: Tree) -> tuple[str, Where | None] | None:
     return None
 
 
-def tls_error(grpc: Tree, files: Files, unknown: Callable[[str], None]) -> tuple[str, Where | None] | None:
+def tls_error(grpc: Tree, files: Files, unknown: Callable[[Unknown], None]) -> tuple[str, Where | None] | None:
     """What a daemon before 2.3 ends with for ``[grpc] tcp_tls_cert``, with an address to listen on or without.
 
     Whether a file is there is looked at, not what it holds.
@@ -110,12 +111,12 @@ def tls_error(grpc: Tree, files: Files, unknown: Callable[[str], None]) -> tuple
     if authority and not exists(files, authority):
         text = f"containerd: failed to load CA file: open {authority}: no such file or directory"
         return text, grpc.at("tcp_tls_ca")
-    unknown("loads (whether the TLS certificate of the TCP endpoint can be loaded)")
+    unknown(Unknown("loads", "whether the TLS certificate of the TCP endpoint can be loaded"))
     return None
 
 
 def listener_error(
-    release: Release, tree: Tree, tables: dict[str, Tree], unknown: Callable[[str], None]
+    release: Release, tree: Tree, tables: dict[str, Tree], unknown: Callable[[Unknown], None]
 ) -> tuple[str, Where | None] | None:
     """What the daemon ends with for an address of its own; `unknown` is told of those that depend on the node."""
     newest = release.config_version > 3
@@ -134,5 +135,5 @@ def listener_error(
         if wrong:
             return f"containerd: failed to get listener for {what}: {wrong}", settings.at(key)
         if not everywhere(address.rpartition(":")[0]):
-            unknown(f"loads (whether the {what} can listen on {address} on this node)")
+            unknown(Unknown("loads", f"whether the {what} can listen on {address} on this node"))
     return None

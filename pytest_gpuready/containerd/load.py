@@ -10,7 +10,7 @@ from pytest_gpuready.containerd.config import Refused, Undecided, Walk
 from pytest_gpuready.containerd.daemon import Daemon, clean_path, dropin_patterns
 from pytest_gpuready.containerd.files import NotLooked
 from pytest_gpuready.containerd.migrate import PanicError
-from pytest_gpuready.containerd.model import DEFAULT_CONFIG, Loaded, Refusal
+from pytest_gpuready.containerd.model import DEFAULT_CONFIG, Loaded, Refusal, Unknown
 from pytest_gpuready.containerd.releases import ALIASES, Release, choose
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ def _load(files: Files, release: Release, config_path: str, *, explicit: bool) -
         where = error.where
         daemon.error = Refusal(error.text, where.path if where else None, where.line if where else None)
     except Undecided as error:
-        daemon.unknown.append(f"everything ({error})")
+        daemon.unknown.append(Unknown("everything", str(error)))
         daemon.error = None
-        daemon.undecided = True
     daemon.unimported(config_path)
     return daemon.loaded()

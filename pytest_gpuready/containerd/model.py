@@ -7,6 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 CriState = Literal["serving", "failed", "not loaded", "daemon exits"]
 
+#: Why a setting has no effect. `replaced`: a later file or table has it. `table-replaced`: an import replaces the whole
+#: table of the plugin. `migrated`: containerd drops it in its migration. `disabled`: its plugin is. `not-imported`: no
+#: `imports` names its file. `unread`: containerd reads nothing there.
+IneffectiveKind = Literal["replaced", "table-replaced", "migrated", "disabled", "not-imported", "unread"]
+
 DEFAULT_CONFIG = "/etc/containerd/config.toml"
 DEFAULT_ADDRESS = "/run/containerd/containerd.sock"
 
@@ -57,12 +62,13 @@ class Handler:
 
 @dataclass(frozen=True)
 class Ineffective:
-    """A setting without effect: where it stands, its dotted key, why, and what took its place."""
+    """A setting without effect: where it stands, its dotted key, why (`reason` for people), and what took its place."""
 
     where: Where
     key: str
     reason: str
     by: Where | None = None
+    kind: IneffectiveKind = "unread"
 
     @property
     def why(self) -> str:
@@ -73,6 +79,16 @@ class Ineffective:
         if self.key == self.where.path:
             return f"{self.key}: {self.reason}"
         return f"{self.key} set at {self.where}, {self.why}"
+
+
+class Unknown(NamedTuple):
+    """A field of `Loaded` that files alone do not decide, and why; `everything` is beyond what is modelled."""
+
+    field: Literal["everything", "loads", "cri_state"]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.why})"
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class Loaded:
     ``version`` that each file declares (0: none), `config_version` the one that counts. `imports` are the files read,
     in order, the main file first. `effective` has every setting that the daemon and its plugins end up with, built-in
     defaults included, by plugin; `wheres` the place of each that a file sets, by dotted key. `unknown` lists what could
-    not be decided.
+    not be decided, in words, and `by_node` what of it files alone do not decide.
     """
 
     version: str
@@ -120,6 +136,7 @@ class Loaded:
     ineffective: tuple[Ineffective, ...] = ()
     deprecations: tuple[Deprecation, ...] = ()
     unknown: tuple[str, ...] = ()
+    by_node: tuple[Unknown, ...] = ()
     effective: dict[str, Any] = field(default_factory=dict)
     wheres: dict[str, Where] = field(default_factory=dict)
 
@@ -127,6 +144,11 @@ class Loaded:
     def cri_enabled(self) -> bool:
         """The CRI service answers."""
         return self.cri_state == "serving"
+
+    @property
+    def undecided(self) -> bool:
+        """These files are beyond what is modelled: no field says anything."""
+        return any(item.field == "everything" for item in self.by_node)
 
     def plugin_table(self, uri: str) -> dict[str, Any]:
         """All settings of one plugin as it has them, built-in defaults included; empty where it is not loaded."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.containerd._toml import quote
 from pytest_gpuready.containerd.cri import ALWAYS_THERE
 from pytest_gpuready.containerd.migrate import CRI, IMAGES
-from pytest_gpuready.containerd.model import Deprecation, Refusal
+from pytest_gpuready.containerd.model import Deprecation, Refusal, Unknown
 from pytest_gpuready.containerd.tree import Tree
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Others:
         self.release, self.tables, self.disabled = release, tables, disabled
         self.snapshotters, self.differs = proxied.snapshotters, proxied.differs
         self.v1 = release.go_toml == 1
-        self.unknown: list[str] = []
+        self.unknown: list[Unknown] = []
 
     def table(self, uri: str) -> Tree:
         """A plugin's settings; none where it is disabled."""
@@ -116,7 +116,7 @@ class Others:
             if words and not config.get("optional"):
                 return f"{IMAGES}: {words}", table.at("unpack_config")
             if not words and name not in (*ALWAYS_THERE, *self.snapshotters):
-                self.unknown.append(f"cri_state (whether the snapshotter {name} works on this node)")
+                self.unknown.append(Unknown("cri_state", f"whether the snapshotter {name} works on this node"))
         return None
 
     def _unpacked(self, platform: str, snapshotter: str, differ: str) -> str | None:
@@ -139,15 +139,15 @@ class Others:
         uri = f"io.containerd.differ.v1.{name}"
         there = uri in self.release.schema.plugins and uri not in self.disabled
         if there and name == "erofs":
-            self.unknown.append("cri_state (whether this node has mkfs.erofs)")
+            self.unknown.append(Unknown("cri_state", "whether this node has mkfs.erofs"))
         return there or name in self.differs
 
     def _devmapper(self) -> tuple[str, Where | None] | None:
         """In 2.x CRI images fails with any snapshotter that fails; one that is not configured is skipped."""
         if not self.v1 and self.table(_BLOCKFILE).get("scratch_file"):
-            self.unknown.append("cri_state (whether the snapshotter blockfile works on this node)")
+            self.unknown.append(Unknown("cri_state", "whether the snapshotter blockfile works on this node"))
         if not self.v1 and self.table(_EROFS).get("enable_fsverity"):
-            self.unknown.append("cri_state (whether the snapshotter erofs works on this node)")
+            self.unknown.append(Unknown("cri_state", "whether the snapshotter erofs works on this node"))
         table = self.table(_DEVMAPPER)
         if self.v1 or not table.get("pool_name"):
             return None
@@ -158,7 +158,7 @@ class Others:
         system = table.get("fs_type", "")
         if system not in ("", "ext4", "xfs", "ext2"):  # devmapper's Config.Validate
             return f"{IMAGES}: unsupported Filesystem Type: {quote(system)}", table.at("fs_type")
-        self.unknown.append("cri_state (whether the snapshotter devmapper works on this node)")
+        self.unknown.append(Unknown("cri_state", "whether the snapshotter devmapper works on this node"))
         return None
 
     def _images(self) -> tuple[str, Where | None] | None:

@@ -319,7 +319,7 @@ class FileRemedies(ServiceRemedies):
         loaded, main = self.config.loaded, self.config.path
         error = loaded.cri_error.text if loaded.cri_error is not None else ""
         texts = dict(self._texts(shop))
-        culprits = {item.by.path for item in loaded.ineffective if item.by and "whole plugin table" in item.reason}
+        culprits = {item.by.path for item in loaded.ineffective if item.by and item.kind == "table-replaced"}
         mine = all(self._only_handlers(path) for path in culprits)
         if culprits and mine:
             names = ", ".join(sorted(culprits))

@@ -130,7 +130,7 @@ class HandlerRemedies(FileRemedies):
         main = shop.text(self.config.path)
         if main is None:
             return
-        lost = [item.where.path for item in self.config.loaded.ineffective if item.reason.startswith("no imports")]
+        lost = [item.where.path for item in self.config.loaded.ineffective if item.kind == "not-imported"]
         for folder in dict.fromkeys(map(posixpath.dirname, lost)):
             pattern = f"{folder}/*.toml"
 

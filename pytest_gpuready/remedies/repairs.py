@@ -33,7 +33,7 @@ def alive(after: Loaded) -> bool:
     A file of another version would load, and do nothing; a plugin that this release has not is no such sign.
     """
     whole = re.compile(r'plugins\.("?[^".]+"?|"?io\.containerd\.(grpc\.v1\.cri|cri\.v1\.(runtime|images))"?)')
-    return not any(whole.fullmatch(item.key) and "disabled" not in item.reason for item in after.ineffective)
+    return not any(whole.fullmatch(item.key) and item.kind != "disabled" for item in after.ineffective)
 
 
 def repairs(shop: Workshop, path: str, line: int, said: str, *, several: bool) -> Iterator[Proposal]:

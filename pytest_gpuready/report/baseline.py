@@ -1,4 +1,4 @@
-"""What changed since an older report: what broke, what was mended, what the inventory says now.
+"""What changed since an older report: what broke, what was fixed, what the inventory says now.
 
 Pure but for `read`. The older report is a JSON report of schema 1, of whatever release wrote it.
 """
@@ -48,18 +48,18 @@ class Change:
 class NodeChanges:
     """What changed on a node. `verdict` is None where it is the same; `known`: the older report holds the node.
 
-    `newly_broken` are checks that are a root cause now and neither failed nor were unknown then; `mended` those that
+    `newly_broken` are checks that are a root cause now and neither failed nor were unknown then; `fixed` those that
     failed or were unknown and now hold.
     """
 
     known: bool = True
     verdict: Change | None = None
     newly_broken: tuple[Change, ...] = ()
-    mended: tuple[Change, ...] = ()
+    fixed: tuple[Change, ...] = ()
     inventory: tuple[Change, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.verdict or self.newly_broken or self.mended or self.inventory or not self.known)
+        return bool(self.verdict or self.newly_broken or self.fixed or self.inventory or not self.known)
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,19 @@ def _changes(node: NodeReport, old: Mapping[str, Any] | None) -> NodeChanges:
     if old is None:
         return NodeChanges(known=False)
     then = _statuses(old)
-    broken, mended = [], []
+    broken, fixed = [], []
     for finding in node.findings.values():
         was = then.get(finding.check.id, "not judged")
         change = Change(finding.check.id, was, finding.status)
         if finding.is_root and was not in _BROKEN:
             broken.append(change)
         elif was in _BROKEN and finding.status in _HOLDS and not finding.outcome.not_asked:
-            mended.append(change)
+            fixed.append(change)
     verdict = one_line(str(old.get("verdict")), 40)
     return NodeChanges(
         verdict=None if verdict == node.verdict else Change("verdict", verdict, node.verdict),
         newly_broken=tuple(broken),
-        mended=tuple(mended),
+        fixed=tuple(fixed),
         # A node that did not answer has no inventory, which is no change of it.
         inventory=tuple(_inventory(node, old)) if node.reached and old.get("verdict") != "unreachable" else (),
     )
@@ -171,5 +171,5 @@ def summary(changes: NodeChanges) -> list[str]:
         return ["not in the older report"]
     lines = [f"verdict: {changes.verdict.was}, now {changes.verdict.now}"] if changes.verdict else []
     lines += [f"newly broken: {change.what} (was {change.was}, now {change.now})" for change in changes.newly_broken]
-    lines += [f"mended: {change.what} (was {change.was}, now {change.now})" for change in changes.mended]
+    lines += [f"mended: {change.what} (was {change.was}, now {change.now})" for change in changes.fixed]
     return lines + [f"changed: {change.what} {change.was}, now {change.now}" for change in changes.inventory]

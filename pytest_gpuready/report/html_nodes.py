@@ -133,7 +133,7 @@ def _diff(text_of: str) -> str:
 
 def routes(node: NodeReport, level: int) -> str:
     """Every route, the required ones first, with what its users type."""
-    word = "any of these" if node.required.quantity == "any" else "required"
+    word = "any of these" if node.required.mode == "any" else "required"
     rows = [
         f"<li><span>{code(route.id)} <small>{word if route.required else 'optional'}</small></span>"
         f"<span>{_standing(route)}</span>{_command(route)}</li>"

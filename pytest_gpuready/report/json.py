@@ -92,11 +92,21 @@ def _node(node: NodeReport, expected: int, baseline: Baseline | None) -> dict[st
         "reason": None if node.reason is None else one_line(node.reason, 800),
         "duration_s": _seconds(node.duration),
         "snapshot": _snapshot(node.snapshot),
-        "required_routes": {"names": node.required.names, "because": one_line(node.required.because)},
+        "required_routes": {
+            "names": node.required.names,
+            "mode": node.required.mode,
+            "because": one_line(node.required.because),
+        },
         "checks_expected": expected if node.expected is None else node.expected,
         "checks_run": len(node.findings),
         "routes": {
-            route.id: {"verdict": route.verdict, "proof": route.proof, "required": route.required, "roots": route.roots}
+            route.id: {
+                "verdict": route.verdict,
+                "proof": route.proof,
+                "required": route.required,
+                "offered": route.offered,
+                "roots": route.roots,
+            }
             for route in node.routes.values()
         },
         "root_causes": [_root_cause(node, finding) for finding in node.roots],
@@ -120,7 +130,7 @@ def _changes(changes: NodeChanges) -> dict[str, object]:
         "known": changes.known,
         "verdict": None if changes.verdict is None else {"was": changes.verdict.was, "now": changes.verdict.now},
         "newly_broken": listed("check", changes.newly_broken),
-        "mended": listed("check", changes.mended),
+        "fixed": listed("check", changes.fixed),
         "inventory": listed("key", changes.inventory),
     }
 

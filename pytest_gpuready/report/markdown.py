@@ -172,7 +172,7 @@ def _there(nodes: list[NodeReport]) -> str:
 
 
 def _route(node: NodeReport) -> Iterator[str]:
-    word = "any of these" if node.required.quantity == "any" else "required"
+    word = "any of these" if node.required.mode == "any" else "required"
     for route in sorted(node.routes.values(), key=lambda route: not route.required):
         yield f"- {_code(route.id)} ({word if route.required else 'optional'}): {_plain(words.standing(route))}\n"
 

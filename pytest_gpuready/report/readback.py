@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pytest_gpuready.checks.catalogue import FAMILIES, REACHABLE, Check, catalogue
@@ -20,13 +19,14 @@ from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.snapshot import TIME
 from pytest_gpuready.report.inventory import KEYS
 from pytest_gpuready.report.model import VERDICTS, Finding, NodeReport, RouteReport, Snapshot, Verdict, worst_verdict
-from pytest_gpuready.routes import Required
+from pytest_gpuready.routes import Required, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_gpuready.model import Settings
     from pytest_gpuready.report.model import Proof
+    from pytest_gpuready.routes import Mode
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 _ROOTS = ("fail", "unknown")
@@ -94,26 +94,16 @@ def _route(name: str, said: Any) -> RouteReport:
     verdict: Verdict = said.get("verdict") if said.get("verdict") in VERDICTS else "unknown"
     proof: Proof = "live" if said.get("proof") == "live" else "configured"
     roots = tuple(_ids(said.get("roots")))
-    # The JSON does not say whether the node offers a route; the check that does is a root where it does not.
-    offered = not (verdict == "not-ready" and "containerd.supports-route" in roots)
-    return RouteReport(name, verdict, proof, said.get("required") is True, roots, offered)
+    return RouteReport(name, verdict, proof, said.get("required") is True, roots, said.get("offered") is not False)
 
 
 def _required(said: Any, routes: Mapping[str, RouteReport], settings: Settings) -> Required:
-    asked = settings.routes
-    offered = tuple(name for name, route in routes.items() if route.offered)
-    if asked == ("all",):
-        return Required(offered, "--gpuready-routes all: every route that this node offers")
-    if asked == ("any",):
-        return Required(offered, "--gpuready-routes any: at least one of those that this node offers", "any")
-    if asked:
-        return Required(asked, settings.sources.get("routes", "--gpuready-routes"))
+    asked = asked_for(settings, lambda: tuple(name for name, route in routes.items() if route.offered))
+    if asked is not None:
+        return asked
     said = said if isinstance(said, dict) else {}
-    because = one_line(str(said.get("because", "")))
-    return Required(tuple(_ids(said.get("names"))), because, "any" if _ANY.match(because) else "every")
-
-
-_ANY = re.compile(r"--gpuready-routes any\b")
+    mode: Mode = "any" if said.get("mode") == "any" else "every"
+    return Required(tuple(_ids(said.get("names"))), one_line(str(said.get("because", ""))), mode)
 
 
 def _verdict(
@@ -131,7 +121,7 @@ def _verdict(
     if claimed in ("unreachable", "incomplete"):
         return claimed
     stood: list[Verdict] = [routes[name].verdict if name in routes else "unknown" for name in required.names]
-    if required.quantity == "any":
+    if required.mode == "any":
         made: Verdict = next((v for v in ("ready", "unknown", "not-ready") if v in stood), "unknown")
     else:
         made = worst_verdict(stood)

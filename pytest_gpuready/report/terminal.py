@@ -226,7 +226,7 @@ def _routes(page: Page, node: NodeReport) -> None:
     page.heading("Routes")
     routes = sorted(node.routes.values(), key=lambda route: not route.required)
     widest = max((len(route.id) for route in routes), default=0)
-    word = "any of" if node.required.quantity == "any" else "required"
+    word = "any of" if node.required.mode == "any" else "required"
     for route in routes:
         first = f"  {route.id.ljust(widest)}  {word if route.required else 'optional':8}  "
         page.prose(standing(route), _STYLES[route.verdict] if route.required else "plain", first=first)

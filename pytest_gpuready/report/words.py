@@ -91,7 +91,7 @@ def untold(node: NodeReport) -> str | None:
 def proof(node: NodeReport) -> str:
     """How the node's readiness was proved: live only if a container ran on what is required."""
     ready = [route for route in node.routes.values() if route.required and route.verdict == "ready"]
-    enough = any if node.required.quantity == "any" else all
+    enough = any if node.required.mode == "any" else all
     return PROOFS["live" if ready and enough(route.proof == "live" for route in ready) else "configured"]
 
 

@@ -1,14 +1,13 @@
 """Views: typed knowledge worked out of a node's facts by pure functions.
 
 A view says what it asks of the node (`requests`, given what is known so far), and reads the answers lazily: a property
-raises `Undetermined`, `NotApplicable` or `Denied` rather than take "not known" for "no". The table `VIEWS` gives each
-its name: the parameter of a check, and the fixture of a test.
+raises `Undetermined`, `NotApplicable` or `Denied` rather than take "not known" for "no". A view's name is its property
+of `Views`, the parameter of a check, and the fixture of a test.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from pytest_gpuready import budget
@@ -18,21 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_gpuready.node.facts import Facts, Request
-
-#: Name of each view, and where its class is; imported when first asked for.
-VIEWS: dict[str, str] = {
-    "platform": "pytest_gpuready.views.platform:Platform",
-    "containerd_live": "pytest_gpuready.views.containerd_live:ContainerdLive",
-    "containerd_config": "pytest_gpuready.views.containerd_config:ContainerdConfig",
-    "handler_binary": "pytest_gpuready.views.handler_binary:HandlerBinary",
-    "ctr": "pytest_gpuready.views.ctr:Ctr",
-    "toolkit": "pytest_gpuready.views.toolkit:Toolkit",
-    "cdi": "pytest_gpuready.views.cdi:Cdi",
-    "driver": "pytest_gpuready.views.driver:Driver",
-    "nvml": "pytest_gpuready.views.nvml:Nvml",
-    "kubernetes": "pytest_gpuready.views.kubernetes:Kubernetes",
-    "live": "pytest_gpuready.views.live:Live",
-}
+    from pytest_gpuready.views.cdi import Cdi
+    from pytest_gpuready.views.containerd_config import ContainerdConfig
+    from pytest_gpuready.views.containerd_live import ContainerdLive
+    from pytest_gpuready.views.ctr import Ctr
+    from pytest_gpuready.views.driver import Driver
+    from pytest_gpuready.views.handler_binary import HandlerBinary
+    from pytest_gpuready.views.kubernetes import Kubernetes
+    from pytest_gpuready.views.live import Live
+    from pytest_gpuready.views.nvml import Nvml
+    from pytest_gpuready.views.platform import Platform
+    from pytest_gpuready.views.toolkit import Toolkit
 
 V = TypeVar("V", bound="View")
 
@@ -51,14 +46,8 @@ class View:
         raise TypeError(f"{cls.__name__} says nothing of what it asks")
 
 
-def view_class(name: str) -> type[View]:
-    """The class of a view by its name in `VIEWS`."""
-    module, _, attribute = VIEWS[name].partition(":")
-    return cast("type[View]", getattr(importlib.import_module(module), attribute))
-
-
 class Views:
-    """All views of one node, made when first asked for and made anew when facts were added."""
+    """All views of one node: made when first asked for, and again after facts were added. Each property is a view."""
 
     def __init__(self, facts: Facts, settings: Settings | None = None) -> None:
         self.facts = facts
@@ -75,15 +64,97 @@ class Views:
             self._made[kind] = kind(self)
         return cast("V", self._made[kind])
 
+    @property
+    def platform(self) -> Platform:
+        """Distribution, package manager, kernel, programs, processes and services."""
+        from pytest_gpuready.views.platform import Platform
+
+        return self.get(Platform)
+
+    @property
+    def containerd_live(self) -> ContainerdLive:
+        """The running containerd: pid, start, version, CRI status."""
+        from pytest_gpuready.views.containerd_live import ContainerdLive
+
+        return self.get(ContainerdLive)
+
+    @property
+    def containerd_config(self) -> ContainerdConfig:
+        """The configuration of containerd on disk, as this node's containerd reads it."""
+        from pytest_gpuready.views.containerd_config import ContainerdConfig
+
+        return self.get(ContainerdConfig)
+
+    @property
+    def handler_binary(self) -> HandlerBinary:
+        """The program that the checked handler starts."""
+        from pytest_gpuready.views.handler_binary import HandlerBinary
+
+        return self.get(HandlerBinary)
+
+    @property
+    def ctr(self) -> Ctr:
+        """The clients ctr and nerdctl."""
+        from pytest_gpuready.views.ctr import Ctr
+
+        return self.get(Ctr)
+
+    @property
+    def toolkit(self) -> Toolkit:
+        """The NVIDIA Container Toolkit: programs, packages, configuration, mode."""
+        from pytest_gpuready.views.toolkit import Toolkit
+
+        return self.get(Toolkit)
+
+    @property
+    def cdi(self) -> Cdi:
+        """The CDI specs and the programs that read them."""
+        from pytest_gpuready.views.cdi import Cdi
+
+        return self.get(Cdi)
+
+    @property
+    def driver(self) -> Driver:
+        """The NVIDIA driver: GPUs on the bus, kernel module, libraries, device nodes."""
+        from pytest_gpuready.views.driver import Driver
+
+        return self.get(Driver)
+
+    @property
+    def nvml(self) -> Nvml:
+        """NVML's answer: GPUs with names, UUIDs, memory, MIG."""
+        from pytest_gpuready.views.nvml import Nvml
+
+        return self.get(Nvml)
+
+    @property
+    def kubernetes(self) -> Kubernetes:
+        """The kubelet, the RuntimeClass, and what pods may request."""
+        from pytest_gpuready.views.kubernetes import Kubernetes
+
+        return self.get(Kubernetes)
+
+    @property
+    def live(self) -> Live:
+        """The containers that were run on the node."""
+        from pytest_gpuready.views.live import Live
+
+        return self.get(Live)
+
     def named(self, name: str) -> View:
-        """The view of this name."""
-        return self.get(view_class(name))
+        """Return the view of this name, one of `VIEWS`."""
+        view: View = getattr(self, name)
+        return view
 
     def wants(self) -> Iterator[Request]:
         """Everything all views ask, given the facts so far; of a snapshot what its release could ask."""
         with budget.limited():
-            wanted = [request for name in VIEWS for request in settled(view_class(name).requests(self))]
+            wanted = [request for name in VIEWS for request in settled(self.named(name).requests(self))]
         yield from filter(self.facts.knows, wanted)
+
+
+#: The names of all views, in the order in which nodes are asked.
+VIEWS: tuple[str, ...] = tuple(name for name, member in vars(Views).items() if isinstance(member, property))
 
 
 def settled(requests: Iterable[Request]) -> Iterator[Request]:

@@ -15,7 +15,7 @@ from pytest_gpuready.containerd.load import load, wanted
 from pytest_gpuready.model import Denied, Evidence, NotApplicable, Undetermined, Where
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import file, stat
-from pytest_gpuready.views import VIEWS, View
+from pytest_gpuready.views import View
 from pytest_gpuready.views.containerd_live import DEFAULT_CONFIG, EMBEDDED, ContainerdLive
 from pytest_gpuready.views.fact_files import FactFiles, config_file, config_glob
 from pytest_gpuready.views.handlers import (
@@ -130,9 +130,8 @@ class ContainerdConfig(View):
         """
         told = self._version(self.views) is not None
         names = ("loads", "cri_state", "handlers", "default_runtime")
-        return tuple(
-            name for name in self.loaded.unknown if name.startswith("everything") or (not told and name in names)
-        )
+        beyond = [str(item) for item in self.loaded.by_node if item.field == "everything"]
+        return (*beyond, *(name for name in self.loaded.unknown if not told and name in names))
 
     @property
     def comparable(self) -> bool:
@@ -189,11 +188,10 @@ class ContainerdConfig(View):
         """
         if self.views.settings.handler:
             return self.views.settings.handler
-        if "kubernetes" in VIEWS:
-            with contextlib.suppress(Undetermined, NotApplicable, Denied, AttributeError):
-                named = getattr(self.views.named("kubernetes"), "runtime_class_handler", None)
-                if named:
-                    return str(named)
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            named = self.views.kubernetes.runtime_class_handler
+            if named:
+                return named
         if "nvidia" in self.handlers:
             return "nvidia"
         mine = self.nvidia_handlers
@@ -243,11 +241,10 @@ class ContainerdConfig(View):
     @property
     def cgroup_drivers(self) -> dict[str, bool]:
         """Who else names a cgroup driver, and whether it is systemd: the kubelet, else plain runc's handler."""
-        if "kubernetes" in VIEWS:
-            with contextlib.suppress(Undetermined, NotApplicable):
-                driver = getattr(self.views.named("kubernetes"), "cgroup_driver", None)
-                if driver is not None:
-                    return {"the kubelet's cgroupDriver is": driver == "systemd"}
+        with contextlib.suppress(Undetermined, NotApplicable):
+            driver = self.views.kubernetes.cgroup_driver
+            if driver is not None:
+                return {"the kubelet's cgroupDriver is": driver == "systemd"}
         plain = self.handlers.get("runc") or self.default_handler
         if plain is None or plain.is_nvidia or plain.name == self.handler_name:
             return {}

@@ -12,7 +12,7 @@ from pytest_gpuready.containerd_api.answers import LiveAnswer, parse_answer
 from pytest_gpuready.model import Denied, NotApplicable, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import run, stat
-from pytest_gpuready.views import VIEWS, View, sandbox, starters
+from pytest_gpuready.views import View, sandbox, starters
 from pytest_gpuready.views.containerd_live_probe import PATH_VERSION, api, complaints, journal
 from pytest_gpuready.views.ctr import version_tuple
 from pytest_gpuready.views.daemons import (
@@ -91,10 +91,9 @@ class ContainerdLive(View):
     @functools.cached_property
     def kubelet_socket(self) -> str | None:
         """The socket that the node's kubelet uses; None where no kubelet says so."""
-        if "kubernetes" in VIEWS:
-            with contextlib.suppress(Undetermined, NotApplicable, Denied):
-                endpoint = getattr(self.views.named("kubernetes"), "endpoint", None)
-                return plain_socket(endpoint) if endpoint else None
+        with contextlib.suppress(Undetermined, NotApplicable, Denied):
+            endpoint = self.views.kubernetes.endpoint
+            return plain_socket(endpoint) if endpoint else None
         for process in self.views.get(Platform).processes:
             if process.comm == "kubelet":
                 endpoint = process.option("--container-runtime-endpoint")

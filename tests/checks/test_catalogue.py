@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import graphlib
+import re
 
 import pytest
 
-from pytest_gpuready.checks.catalogue import FAMILIES, HEADS, LIVE, catalogue, make, ordered, suite
+from pytest_gpuready.checks import catalogue as registry
+from pytest_gpuready.checks.catalogue import FAMILIES, HEADS, LIVE, catalogue, make, ordered, refuse_unknown, suite
 from pytest_gpuready.checks.messages import messages
 from pytest_gpuready.model import Outcome, passed
 from pytest_gpuready.views import VIEWS
@@ -97,6 +99,29 @@ def test_the_live_proof_is_part_of_a_run_only_where_containers_are_run() -> None
 
 def test_every_message_names_a_check_that_is_there() -> None:
     assert {message.check for message in messages()} <= set(catalogue())
+
+
+def test_an_unknown_parameter_is_an_error_when_a_check_is_registered() -> None:
+    def misspelt(nvlm: object) -> Outcome:
+        """Never called."""
+        raise AssertionError(nvlm)
+
+    message = "check site.x takes the unknown parameter 'nvlm': did you mean 'nvml'?"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make("site.x", title="x", func=misspelt)
+
+
+def test_a_name_that_is_like_no_other_has_no_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"^check x needs the unknown check 'zzz'$"):
+        refuse_unknown("check x needs the unknown check", ["zzz"], ["containerd.running"])
+
+
+def test_an_unknown_need_of_a_registered_check_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = make("site.x", title="x", func=lambda: passed(""), needs=["containerd.runing"])
+    monkeypatch.setitem(registry._registered, "site.x", toy)
+    message = "check site.x needs the unknown check 'containerd.runing': did you mean 'containerd.running'?"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        catalogue.__wrapped__()
 
 
 def test_a_cycle_of_needs_is_an_error_and_no_endless_loop() -> None:

@@ -99,6 +99,7 @@ def test_1_x_replaces_the_whole_plugin_table_and_loses_runc() -> None:
     assert (
         f"{CRI}.sandbox_image set at {MAIN}:4, lost: an import replaces the whole plugin table, at {DROPIN}:2" in lost
     )
+    assert {i.kind for i in loaded.ineffective} == {"table-replaced"}
 
 
 def test_2_x_merges_key_by_key_and_says_what_was_replaced() -> None:
@@ -109,6 +110,7 @@ def test_2_x_merges_key_by_key_and_says_what_was_replaced() -> None:
     assert (loaded.sandbox_image, loaded.sandbox_image_where) == ("p", Where(MAIN, 4))
     key = f"{CRI}.containerd.runtimes.nvidia.options.BinaryName"
     assert [str(i) for i in loaded.ineffective] == [f"{key} set at {MAIN}:8, replaced by {DROPIN}:3"]
+    assert [i.kind for i in loaded.ineffective] == ["replaced"]
 
 
 @pytest.mark.parametrize(("version", "served"), [("2.0.1", True), ("2.0.2", False), ("2.2", False), ("2.3", True)])
@@ -118,6 +120,9 @@ def test_a_v2_dropin_beside_v3_runtimes(version: str, served: bool) -> None:  # 
     assert ("nvidia" in loaded.handlers) is served
     assert any("lost in the migration" in i.reason and i.where.path == DROPIN for i in loaded.ineffective) is (
         version in ("2.0.2", "2.2")
+    )
+    assert {i.kind for i in loaded.ineffective if i.where.path == DROPIN} == (
+        {"migrated"} if version in ("2.0.2", "2.2") else set()
     )
 
 
@@ -477,9 +482,14 @@ def test_in_format_4_the_socket_is_a_plugins() -> None:
 
 def test_a_dropin_that_nothing_imports_is_reported() -> None:
     loaded = load(MemoryFiles({MAIN: b"version = 2\n", DROPIN: b"version = 2\n"}), "2.2")
-    assert [(str(i.where), i.reason) for i in loaded.ineffective] == [
-        (f"{DROPIN}:1", "no imports line names this file")
+    assert [(str(i.where), i.reason, i.kind) for i in loaded.ineffective] == [
+        (f"{DROPIN}:1", "no imports line names this file", "not-imported")
     ]
+
+
+def test_a_table_of_a_disabled_plugin_has_no_effect_for_that_reason() -> None:
+    text = f"version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n[{CRI}]\nsandbox_image = 'p'\n"
+    assert [(i.reason, i.kind) for i in one(text, "1.7").ineffective] == [("the plugin is disabled", "disabled")]
 
 
 def test_deprecated_settings_are_listed_by_containerds_ids_with_their_lines() -> None:
@@ -559,6 +569,7 @@ def test_a_denied_file_comes_out_as_such() -> None:
 def test_a_file_too_large_to_look_at_leaves_everything_open() -> None:
     loaded = load(MemoryFiles({MAIN: b"#" * (5 << 20)}), "2.2")
     assert loaded.error is None
+    assert loaded.undecided
     assert [text.split(" ")[0] for text in loaded.unknown] == ["everything"]
 
 

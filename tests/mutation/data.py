@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuready.checks.catalogue import REACHABLE, catalogue
 from pytest_gpuready.model import Answer, Outcome, Remedy, failed, passed, unknown
-from pytest_gpuready.remedies import PARTS
+from pytest_gpuready.node.facts import Facts
+from pytest_gpuready.remedies import Remedies
 from pytest_gpuready.routes import ROUTES
+from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,10 +80,10 @@ def required(route: Route) -> list[str]:
 
 
 def _remedies() -> Iterator[DataMutant]:
-    for part in PARTS.values():
-        module, _, name = part.partition(":")
-        found = getattr(importlib.import_module(module), name)
-        for attribute, function in inspect.getmembers(found, inspect.isfunction):
+    mend = Remedies(Views(Facts("none")))
+    parts = [name for name, member in vars(Remedies).items() if isinstance(member, functools.cached_property)]
+    for part in parts:
+        for attribute, function in inspect.getmembers(type(getattr(mend, part)), inspect.isfunction):
             if attribute.startswith("_") or function.__annotations__.get("return") not in ("Remedy", "Remedy | None"):
                 continue
             file = function.__module__.removeprefix("pytest_gpuready.").replace(".", "/") + ".py"

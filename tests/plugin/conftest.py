@@ -13,13 +13,13 @@ import pytest
 import pytest_gpuready.judge
 from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.model import Settings, passed
-from pytest_gpuready.node.facts import Fact
+from pytest_gpuready.node.facts import Fact, Facts
 from pytest_gpuready.node.hosts import parse
 from pytest_gpuready.node.snapshot import dumps
 from pytest_gpuready.node.transport import Options
 from pytest_gpuready.report.json import render
 from pytest_gpuready.runner import Runner
-from pytest_gpuready.views import VIEWS, view_class
+from pytest_gpuready.views import VIEWS, Views
 from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Runs within this process give back the modules that they import; what is imported here is imported once.
 catalogue()
 for _name in VIEWS:
-    view_class(_name)
+    Views(Facts("none")).named(_name)
 for _module in (
     "suite",
     "fixtures",

@@ -108,7 +108,8 @@ def test_the_keys_of_any_ini_file_are_read_and_named(run: Pytest, plain: dict[st
     result = run.suite()
     assert result.report is not None
     required = result.report["nodes"][0]["required_routes"]
-    assert required == {"names": ["ctr-gpus"], "because": f"gpuready_routes = ctr-gpus in {run.path / name}"}
+    because = f"gpuready_routes = ctr-gpus in {run.path / name}"
+    assert required == {"names": ["ctr-gpus"], "mode": "every", "because": because}
     assert f"gpuready_routes = ctr-gpus in {run.path / name}" in result.out.replace("\n", " ") or name in result.out
     assert result.ret == 1
     (node,) = result.judged.values()

@@ -88,6 +88,19 @@ def test_an_option_wins_over_the_ini_file(run: Pytest) -> None:
     assert f"gpuready_jobs = 2 in {run.path}/pytest.ini" in " ".join(result.out.split())
 
 
+@pytest.mark.parametrize(
+    ("word", "mode", "what"), [("any", "any", "at least one of those"), ("all", "every", "every route")]
+)
+def test_any_and_all_of_an_ini_file_are_reported_as_the_files(run: Pytest, word: str, mode: str, what: str) -> None:
+    """Not as an option that nobody gave; the mode is a field of its own, whatever the sentence says."""
+    run.file("pytest.ini", f"[pytest]\ngpuready_routes = {word}\n")
+    result = run.suite()
+    assert result.report is not None
+    required = result.report["nodes"][0]["required_routes"]
+    assert required["mode"] == mode
+    assert required["because"] == f"gpuready_routes = {word} in {run.path}/pytest.ini: {what} that this node offers"
+
+
 def test_routes_are_separated_by_commas_or_lines(run: Pytest) -> None:
     run.file("pytest.ini", "[pytest]\ngpuready_routes =\n    ctr-gpus\n    cri-handler, ctr-cdi\n")
     result = run.suite()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from pytest_gpuready.containerd.model import IneffectiveKind
     from pytest_gpuready.remedies.repairs import Proposal
 
 FILE, OTHER = "/etc/containerd/config.toml", "/etc/containerd/conf.d/x.toml"
@@ -201,17 +202,17 @@ def test_a_daemon_that_panics_is_given_other_versions_of_the_files_that_declare_
 
 
 @pytest.mark.parametrize(
-    ("key", "reason", "lives"),
+    ("key", "kind", "lives"),
     [
-        ('plugins."io.containerd.grpc.v1.cri"', "", False),
-        ("plugins.io.containerd.cri.v1.images", "", False),
-        ("plugins.cri", "", False),
-        ("plugins.cri", "the plugin is disabled", True),
-        ('plugins."io.containerd.grpc.v1.cri".sandbox_image', "", True),
-        ('plugins."io.containerd.gone.v1.x"', "", True),
-        (OTHER, "", True),
+        ('plugins."io.containerd.grpc.v1.cri"', "unread", False),
+        ("plugins.io.containerd.cri.v1.images", "unread", False),
+        ("plugins.cri", "unread", False),
+        ("plugins.cri", "disabled", True),
+        ('plugins."io.containerd.grpc.v1.cri".sandbox_image', "unread", True),
+        ('plugins."io.containerd.gone.v1.x"', "unread", True),
+        (OTHER, "unread", True),
     ],
 )
-def test_a_file_whose_tables_of_cri_do_nothing_is_not_mended(key: str, reason: str, lives: bool) -> None:  # noqa: FBT001
-    one = Ineffective(Where(FILE, 1), key, reason)
+def test_a_file_whose_tables_of_cri_do_nothing_is_not_mended(key: str, kind: IneffectiveKind, lives: bool) -> None:  # noqa: FBT001
+    one = Ineffective(Where(FILE, 1), key, "why", kind=kind)
     assert alive(Loaded("2.1.9", "2.1", assumed=False, loads=True, cri_state="serving", ineffective=(one,))) is lives

@@ -166,7 +166,7 @@ def report(
         keeps = tuple(route for route in required.names if check.id in routes[route].roots)
         findings[check.id] = Finding(check, outcome, tuple(roots), concerned, keeps)
     verdicts = [routes[route].verdict for route in required.names]
-    if required.quantity == "any" and "ready" in verdicts:
+    if required.mode == "any" and "ready" in verdicts:
         verdicts = ["ready"]
     node_verdict = verdict or worst_verdict(verdicts)
     facts = Facts(label, [(REACH, Fact("cut" if node_verdict == "unreachable" else "ok"))])

@@ -39,7 +39,7 @@ def test_what_broke_what_was_mended_and_what_is_another_version() -> None:
     found = changed(report(NODE, {"containerd.restarted": NOT_RESTARTED}), before)
     assert found == NodeChanges(
         newly_broken=(Change("containerd.restarted", "pass", "fail"),),
-        mended=(Change("containerd.handler", "fail", "pass"),),
+        fixed=(Change("containerd.handler", "fail", "pass"),),
         inventory=(Change("driver", "570.86", "580.159.04"),),
     )
     assert summary(found) == [
@@ -58,7 +58,7 @@ def test_what_was_blocked_and_fails_now_says_that_it_was_blocked() -> None:
 
 def test_what_is_blocked_now_is_not_mended() -> None:
     before = old(report(NODE, {"driver.nvml-answers": NO_MODULE}))
-    assert changed(report(NODE, {"driver.module-loaded": NO_MODULE}), before).mended == ()
+    assert changed(report(NODE, {"driver.module-loaded": NO_MODULE}), before).fixed == ()
 
 
 def test_verdicts_are_compared_and_a_silent_node_changes_no_inventory() -> None:
@@ -123,6 +123,6 @@ def test_what_an_older_report_says_amiss_is_left_out() -> None:
         ],
     }
     found = changed(report(NODE), before)
-    assert found.mended == ()
+    assert found.fixed == ()
     assert [change.what for change in found.inventory] == ["gpus"]
     assert changed(report(NODE), {**before, "nodes": [{"node": NODE, "checks": 1, "inventory": 1}]}).inventory == ()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_gpuready import views as table
 from pytest_gpuready.model import Denied, NotApplicable, Settings, Undetermined
 from pytest_gpuready.node.facts import Facts
+from pytest_gpuready.node.snapshot import read, shipped
 from pytest_gpuready.report.inventory import KEYS, SOURCES, inventory
 from pytest_gpuready.views import View, Views
 from tests.support.simnode import SimNode
@@ -46,9 +46,10 @@ def test_a_node_says_its_distribution_and_kernel() -> None:
     assert found["kernel"] == "6.8.0-40-generic"
 
 
-def test_every_source_is_an_attribute_of_its_view() -> None:
-    """An attribute that does not exist would be "not known" on every node."""
-    assert [key for key, (view, name) in SOURCES.items() if not hasattr(table.view_class(view), name)] == []
+def test_a_node_with_everything_says_every_source() -> None:
+    """The shipped recording of a ready node; an attribute that does not exist would be "not known" on every node."""
+    found = inventory(Views(read(str(shipped()["ready"]))[0]))
+    assert [key for key in SOURCES if not found[key]] == []
 
 
 def test_nothing_is_known_of_a_node_that_was_not_reached() -> None:
@@ -56,7 +57,7 @@ def test_nothing_is_known_of_a_node_that_was_not_reached() -> None:
 
 
 def test_gpus_are_listed_with_name_and_uuid_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(table.VIEWS, "nvml", f"{__name__}:Nvml")
+    monkeypatch.setattr(Views, "nvml", property(Nvml))
     assert inventory(Views(Facts("local")))["gpus"] == [
         {"name": "NVIDIA H100 80GB", "uuid": "GPU-1"},
         {"name": None, "uuid": "GPU-2"},
@@ -64,7 +65,7 @@ def test_gpus_are_listed_with_name_and_uuid_cleaned(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_gpu_is_an_empty_list_and_not_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(table.VIEWS, "nvml", f"{__name__}:Nvml")
+    monkeypatch.setattr(Views, "nvml", property(Nvml))
     monkeypatch.setattr(Nvml, "devices", ())
     assert inventory(Views(Facts("local")))["gpus"] == []
 
@@ -75,12 +76,6 @@ def test_no_gpu_is_an_empty_list_and_not_unknown(monkeypatch: pytest.MonkeyPatch
     ids=lambda e: type(e).__name__,
 )
 def test_what_a_view_cannot_say_is_none(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    monkeypatch.setitem(table.VIEWS, "driver", f"{__name__}:Driver")
+    monkeypatch.setattr(Views, "driver", property(Driver))
     monkeypatch.setattr(Driver, "error", error)
     assert inventory(Views(Facts("local")))["driver"] is None
-
-
-def test_a_view_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "VIEWS", {})
-    monkeypatch.setattr("pytest_gpuready.report.inventory.VIEWS", {})
-    assert inventory(Views(Facts("local"))) == dict.fromkeys(KEYS)

@@ -86,9 +86,9 @@ def test_every_key_of_the_schema_is_there_in_its_order_and_every_word_is_closed(
     for node in found["nodes"]:
         assert list(node) == NODE
         assert node["verdict"] in get_args(Verdict)
-        assert list(node["required_routes"]) == ["names", "because"]
+        assert list(node["required_routes"]) == ["names", "mode", "because"]
         for route in node["routes"].values():
-            assert list(route) == ["verdict", "proof", "required", "roots"]
+            assert list(route) == ["verdict", "proof", "required", "offered", "roots"]
             assert route["verdict"] in ("ready", "not-ready", "unknown")
             assert route["proof"] in ("configured", "live")
         for root in node["root_causes"]:
@@ -119,23 +119,35 @@ def test_a_whole_node() -> None:
         "reason": None,
         "duration_s": 0.4,
         "snapshot": None,
-        "required_routes": {"names": ["ctr-gpus", "cri-handler"], "because": "no evidence of another set-up"},
+        "required_routes": {
+            "names": ["ctr-gpus", "cri-handler"],
+            "mode": "every",
+            "because": "no evidence of another set-up",
+        },
         "checks_expected": len(CHECKS),
         "checks_run": len(CHECKS),
     }
     assert node["routes"] == {
-        "ctr-gpus": {"verdict": "ready", "proof": "configured", "required": True, "roots": []},
-        "ctr-cdi": {"verdict": "not-ready", "proof": "configured", "required": False, "roots": ["cdi.spec-present"]},
+        "ctr-gpus": {"verdict": "ready", "proof": "configured", "required": True, "offered": True, "roots": []},
+        "ctr-cdi": {
+            "verdict": "not-ready",
+            "proof": "configured",
+            "required": False,
+            "offered": True,
+            "roots": ["cdi.spec-present"],
+        },
         "cri-handler": {
             "verdict": "not-ready",
             "proof": "configured",
             "required": True,
+            "offered": True,
             "roots": ["containerd.restarted"],
         },
         "nerdctl": {
             "verdict": "not-ready",
             "proof": "configured",
             "required": False,
+            "offered": False,
             "roots": ["containerd.supports-route"],
         },
     }

@@ -14,6 +14,7 @@ from pytest_gpuready.model import Settings, failed
 from pytest_gpuready.node.snapshot import read, shipped
 from pytest_gpuready.report import html, markdown, readback, terminal
 from pytest_gpuready.report.json import dumps, render
+from pytest_gpuready.routes import Required
 from tests.fuzz.whole import validate
 from tests.report.hostile import CONTROLS, PAYLOADS, hostile_node
 from tests.report.sample import NO_HANDLER, NVML_HANGS, PERSISTENCE, report, run, unreachable
@@ -154,8 +155,30 @@ def test_a_root_that_the_report_does_not_tell_of_is_said_to_be_untold() -> None:
 
 def test_of_several_routes_of_any_one_is_enough() -> None:
     (entry,) = written(report(outcomes={"containerd.handler": NO_HANDLER}))
-    entry["required_routes"]["because"] = "--gpuready-routes any: at least one of those that this node offers"
+    entry["required_routes"]["mode"] = "any"
     assert back({**entry, "verdict": "ready"}).verdict == "ready"
+
+
+def test_a_sentence_about_any_does_not_make_one_route_enough() -> None:
+    (entry,) = written(report(outcomes={"containerd.handler": NO_HANDLER}))
+    entry["required_routes"]["because"] = "--gpuready-routes any: at least one of those that this node offers"
+    assert back({**entry, "verdict": "ready"}).verdict == "not-ready"
+
+
+def test_mode_and_offered_are_read_as_they_stand() -> None:
+    some = Required(("ctr-gpus", "cri-handler"), "pytest.ini", "any")
+    (entry,) = written(report(required=some))
+    node = back(entry)
+    assert node.required == some
+    assert {name: route.offered for name, route in node.routes.items()} == {
+        "ctr-gpus": True,
+        "ctr-cdi": True,
+        "cri-handler": True,
+        "nerdctl": False,
+    }
+    asked = back(entry, Settings(routes=("all",), sources={"routes": "gpuready_routes = all in tox.ini"}))
+    assert asked.required.names == ("ctr-gpus", "ctr-cdi", "cri-handler")
+    assert asked.required.because == "gpuready_routes = all in tox.ini: every route that this node offers"
 
 
 def test_how_many_checks_were_expected_is_what_its_own_run_expected() -> None:

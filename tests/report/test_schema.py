@@ -70,7 +70,7 @@ def test_a_report_beside_an_older_one_fits_and_without_one_has_no_such_keys() ->
     old, found = sample(), compared()
     assert faults(found) == []
     changes = {node["node"]: node["changes"] for node in found["nodes"]}
-    assert [change["check"] for change in changes["ssh://root@n1"]["mended"]] == [
+    assert [change["check"] for change in changes["ssh://root@n1"]["fixed"]] == [
         "containerd.handler",
         "containerd.restarted",
     ]
@@ -79,7 +79,7 @@ def test_a_report_beside_an_older_one_fits_and_without_one_has_no_such_keys() ->
     assert "local" in found["baseline"]["missing"]
     assert "baseline" not in old
     assert all("changes" not in node for node in old["nodes"])
-    found["nodes"][0]["changes"]["mended"] = [{"check": "x"}]
+    found["nodes"][0]["changes"]["fixed"] = [{"check": "x"}]
     assert faults(found) != []
 
 

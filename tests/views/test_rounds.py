@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_gpuready.node.facts import REACH, SUDO, Fact, Facts
-from pytest_gpuready.views import Views, settled, view_class
+from pytest_gpuready.views import Views, settled
 from tests.support import kubernetes
 from tests.support.containerd import config, healthy, k3s
 from tests.support.simnode import SimNode
@@ -21,7 +21,7 @@ def rounds(node: SimNode) -> int:
         views = Views(facts)
         wanted = []
         for name in MINE:
-            wanted += [request for request in settled(view_class(name).requests(views)) if request not in facts]
+            wanted += [request for request in settled(views.named(name).requests(views)) if request not in facts]
         if not wanted:
             return number
         for request in wanted:
