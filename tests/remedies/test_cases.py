@@ -70,7 +70,7 @@ class Case:
         return found
 
 
-CASES = [Case(path.parent) for path in sorted(FOLDER.glob("*/*/node.toml"))]
+CASES = [Case(path.parent) for path in sorted(FOLDER.glob("containerd.*/*/node.toml"))]
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}/{case.folder.name}")
 
 

