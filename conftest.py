@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab", action="store_true", help="run the lab lane: daemons, sshd, nodes; root on Debian")
     group.addoption("--all", action="store_true", help="run the tests of all lanes, the slow ones too")
     group.addoption("--shard", type=shard, metavar="K/N", help="run shard K of N, a part of each test module")
+    parser.addoption("--update-cases", action="store_true", help="write the expected files of tests' cases anew")
 
 
 def lane(config: pytest.Config) -> str:

@@ -17,7 +17,7 @@ from pytest_gpuready.node.hosts import SCHEMES, SpecError, keys_of, parse
 from pytest_gpuready.node.snapshot import read, shipped
 from pytest_gpuready.report.json import render
 from pytest_gpuready.report.model import Run
-from tests.report.test_schema import compared, faults, sample
+from tests.support.schema import compared, faults, sample
 
 
 def test_the_page_has_every_option_of_pytests_own_help(pytester: pytest.Pytester) -> None:

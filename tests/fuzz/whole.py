@@ -23,9 +23,9 @@ from pytest_gpuready.report.terminal import lines
 from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views import VIEWS, View, Views
 from tests.fuzz.mutate import mutated
-from tests.report.test_schema import SCHEMA
 from tests.support import kubernetes, toolkit
 from tests.support import nodes as whole_nodes
+from tests.support.schema import SCHEMA
 from tests.support.simnode import SimNode
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from pytest_gpuready.merge import find as module
 from pytest_gpuready.merge.find import Place, UnreadableError, find, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -115,19 +115,23 @@ def test_a_file_that_grows_while_it_is_read_is_no_flood(tmp_path: Path, monkeypa
         read(Place(str(tmp_path / "n1.json"), "n1.json"))
 
 
-def test_folders_may_be_as_deep_as_paths_are_long(tmp_path: Path) -> None:
-    here = tmp_path
-    for _ in range(1500):
-        here = here / "d"
-        if len(str(here)) > 3900:
-            break
-        here.mkdir()
-    (here.parent / "n1.json").write_text("{}")
-    try:
-        assert len(find([str(tmp_path)]).places) == 1
-    finally:
-        # pytest's own removal recurses too deep in Python before 3.13, in some later run.
-        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A result below as many folders as a path can name; `shutil.rmtree` recurses, and cannot remove them."""
+    made = [tmp_path / "d"]
+    while len(str(made[-1])) < 3899:
+        made[-1].mkdir()
+        made.append(made[-1] / "d")
+    result = made[-2] / "n1.json"
+    result.write_text("{}")
+    yield result
+    result.unlink()
+    for folder in reversed(made[:-1]):
+        folder.rmdir()
+
+
+def test_folders_may_be_as_deep_as_paths_are_long(deep: Path, tmp_path: Path) -> None:
+    assert [place.path for place in find([str(tmp_path)]).places] == [str(deep)]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="lacks a user whom permissions bind: this is root")

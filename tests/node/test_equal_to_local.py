@@ -20,8 +20,8 @@ from pytest_gpuready.node.hosts import NodeSpec, parse
 from pytest_gpuready.node.transport import Options
 from pytest_gpuready.report.json import render
 from pytest_gpuready.runner import Runner
-from tests.node.test_other_transports import _STAND_IN
 from tests.support.sshd import Sshd, sshd
+from tests.support.transports import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ def test_stand_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / program
-    path.write_text(_STAND_IN.format(log=tmp_path / "log"))
+    path.write_text(STAND_IN.format(log=tmp_path / "log"))
     path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     compare(parse(f"{scheme}://box"))

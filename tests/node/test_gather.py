@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from pytest_gpuready.model import Denied, Undetermined
@@ -13,38 +11,7 @@ from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO, Fact, Facts
 from pytest_gpuready.node.gather import MOST_ROUNDS, gather
 from pytest_gpuready.node.hosts import NodeSpec
 from pytest_gpuready.node.transport import Options, Reply, Shell
-
-NONCE = "f" * 24
-
-
-@dataclass
-class Scripted:
-    """A transport that answers with what a test says: it stands for a shell and cannot show that one works."""
-
-    replies: list[Reply]
-    nonce: str = NONCE
-    greeted: bool = True
-    complaint: str = ""
-    sudo: bool = False
-    by_rule: bool = False
-    scripts: list[str] = field(default_factory=list)
-
-    def send(self, script: str, deadline: float) -> Reply:
-        assert deadline > 0
-        self.scripts.append(script)
-        return self.replies[min(len(self.scripts), len(self.replies)) - 1]
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-def framed(*answers: bytes, end: bool = True) -> bytes:
-    """What a round prints: one file's bytes per answer."""
-    frames = [
-        f"\n{NONCE} {number} b\n".encode() + answer + f"\n{NONCE} {number} e ok\n".encode()
-        for number, answer in enumerate(answers)
-    ]
-    return b"".join(frames) + (f"\n{NONCE} end\n".encode() if end else b"")
+from tests.support.scripted import NONCE, Scripted, framed
 
 
 class TestRounds:

@@ -8,7 +8,6 @@ program takes that list.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -20,12 +19,13 @@ import pytest
 
 from pytest_gpuready.backends import Inventory, resolved
 from pytest_gpuready.model import Settings
-from pytest_gpuready.node.facts import REACH, Facts, run
+from pytest_gpuready.node.facts import Facts, run
 from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import NodeSpec, SpecError, parse
 from pytest_gpuready.node.transport import Options, Shell, argv
 from pytest_gpuready.runner import Runner
 from tests.support.sshd import Sshd, free_port, keygen, sshd
+from tests.support.transports import STAND_IN, healthy, same_as_local, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,59 +45,11 @@ def ask(node: NodeSpec, options: Options | None = None) -> Facts:
         return gather(shell, node.label, lambda facts: [one, two] if one in facts else [one], 30)
 
 
-def healthy(facts: Facts) -> bool:
-    """Whether both rounds were answered."""
-    answers = [facts.peek(run("echo", word)) for word in ("one", "two")]
-    return [fact.data for fact in answers if fact is not None] == [b"one\n", b"two\n"]
-
-
-def why(facts: Facts) -> str:
-    """Why the node was not reached."""
-    fact = facts.peek(REACH)
-    assert fact is not None
-    assert fact.state == "cut"
-    return fact.note
-
-
 def judged(node: NodeSpec, options: Options | None = None) -> NodeReport:
     """The whole suite's word on a node."""
     (report,) = Runner([node], Settings(), options or Options(), timeout=60).run().nodes
     return report
 
-
-def statuses(report: NodeReport) -> dict[str, str]:
-    """What each check found."""
-    return {name: found.status for name, found in report.findings.items()}
-
-
-def same_as_local(node: NodeSpec, options: Options | None = None) -> None:
-    """The same machine at the same time, so the same statuses.
-
-    Daemons of other tests that come and go change what is true in between: then both are asked again.
-    """
-    here: dict[str, set[str]] = {}
-    others: dict[str, str] = {}
-    for _ in range(8):
-        nodes = [parse("local://"), dataclasses.replace(node, label=f"{node.label} here")]
-        local, other = Runner(nodes, Settings(), options or Options(), timeout=60).run().nodes
-        assert local.reached
-        assert other.reached, other.reason
-        for check, status in statuses(local).items():
-            here.setdefault(check, set()).add(status)
-        assert len(here) > 10
-        assert set(here) == set(statuses(other))
-        others = {check: status for check, status in statuses(other).items() if status not in here[check]}
-        if not others:
-            return
-    assert others == {}
-
-
-#: A program that writes down its arguments and does what follows `sh`: the way of docker exec and the like.
-_STAND_IN = """#!/bin/sh
-for word in "$@"; do printf '%s\\n' "$word"; done > "{log}"
-while [ "$#" -gt 0 ] && [ "$1" != sh ]; do shift; done
-exec "$@"
-"""
 
 STAND_INS = [
     ("docker://box", "docker", ["exec", "-i", "box"]),
@@ -138,7 +90,7 @@ class TestStandIns:
         """The stand-in on PATH, before any other."""
         (folder / "bin").mkdir()
         path = folder / "bin" / program
-        path.write_text(_STAND_IN.format(log=folder / "log"))
+        path.write_text(STAND_IN.format(log=folder / "log"))
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
 

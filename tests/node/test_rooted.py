@@ -16,7 +16,7 @@ from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import parse
 from pytest_gpuready.node.rooted import ASK, PROGRAM, program, read, version
 from pytest_gpuready.node.transport import Options, Reply, by_rule, shell_command
-from tests.node.test_gather import NONCE, Scripted, framed
+from tests.support.scripted import NONCE, Scripted, framed
 from tests.support.shell import shells
 
 if TYPE_CHECKING:

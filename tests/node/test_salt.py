@@ -22,7 +22,7 @@ from pytest_gpuready.node.gather import gather
 from pytest_gpuready.node.hosts import parse
 from pytest_gpuready.node.inside import SALT, salt_python, salt_round
 from pytest_gpuready.node.transport import Options, Shell, argv
-from tests.node.test_other_transports import healthy, same_as_local, why
+from tests.support.transports import healthy, same_as_local, why
 
 if TYPE_CHECKING:
     from pytest_gpuready.node.facts import Request

@@ -144,6 +144,13 @@ class Result:
         return [line for line in self.out.splitlines() if line.startswith(beginning)]
 
 
+def exactly_the_suite(result: Result, plain: dict[str, Any]) -> None:
+    """Assert that the findings are those of judging without pytest, and the exit code is the verdict's."""
+    assert result.judged == plain
+    assert result.ret == 1
+    assert "Traceback" not in result.text
+
+
 @dataclass
 class Pytest:
     """pytest in a folder of its own."""

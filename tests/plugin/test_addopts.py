@@ -10,7 +10,7 @@ import pytest
 from pytest_gpuready import addopts
 from pytest_gpuready.asked import specs
 from pytest_gpuready.report import html, markdown, terminal
-from tests.plugin.test_anywhere import exactly_the_suite
+from tests.plugin.conftest import exactly_the_suite
 from tests.report.sample import report
 from tests.report.sample import run as run_of
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuready.checks.catalogue import suite
-from tests.plugin.conftest import Result
+from tests.plugin.conftest import Result, exactly_the_suite
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Pytest
@@ -20,13 +20,6 @@ HOSTILE = """
 import pathlib
 raise RuntimeError("the conftest was loaded")
 """
-
-
-def exactly_the_suite(result: Result, plain: dict[str, Any]) -> None:
-    """The findings are those of judging without pytest, and the exit code is the verdict's."""
-    assert result.judged == plain
-    assert result.ret == 1
-    assert "Traceback" not in result.text
 
 
 def test_an_empty_directory(run: Pytest, plain: dict[str, Any]) -> None:

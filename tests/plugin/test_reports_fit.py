@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.report.test_schema import faults
+from tests.support.schema import faults
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Pytest

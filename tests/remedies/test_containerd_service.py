@@ -26,13 +26,6 @@ def said(remedy: Remedy) -> tuple[str, tuple[str, ...]]:
     return remedy.summary, remedy.commands
 
 
-def system(os_id: str, *programs: str, systemd: bool = True) -> SimNode:
-    node = SimNode(systemd=systemd).put("/etc/os-release", f"ID={os_id}\n")
-    for program in ("sudo", *programs):
-        node.program(f"/usr/bin/{program}")
-    return node
-
-
 # ---------------------------------------------------------------------------------------------------- restart, start
 
 
@@ -66,39 +59,6 @@ def test_start_without_a_unit_installs_what_brings_one() -> None:
     words = "No unit of systemd starts containerd: install it as a service."
     commands = ("sudo apt-get update && sudo apt-get install -y containerd", ENABLE)
     assert said(mend(node).start()) == (words, commands)
-
-
-# ----------------------------------------------------------------------------------------------------------- install
-
-
-@pytest.mark.parametrize(
-    ("node", "words", "commands"),
-    [
-        (system("fedora", "dnf"), "Install containerd and start it.", ("sudo dnf install -y containerd", ENABLE)),
-        (system("alpine", "apk", systemd=False), "Install containerd and start it.", ("sudo apk add containerd",)),
-        (
-            system("fedora", "rpm-ostree", "dnf").put("/run/ostree-booted"),
-            "Install containerd; it is there after a reboot.",
-            ("sudo rpm-ostree install --idempotent containerd", "sudo systemctl reboot"),
-        ),
-        (
-            system("opensuse-microos", "transactional-update", "zypper"),
-            "Install containerd; it is there after a reboot.",
-            ("sudo transactional-update --non-interactive pkg install containerd", "sudo systemctl reboot"),
-        ),
-        (
-            system("nixos"),
-            "NixOS: set virtualisation.containerd.enable = true in configuration.nix, then rebuild.",
-            ("sudo nixos-rebuild switch",),
-        ),
-        (system("talos"), "Talos brings containerd with its image.", ()),
-        (system("x"), "Install containerd: no package manager that is known here is on this node.", ()),
-    ],
-)
-def test_install_types_what_this_system_takes_and_starts_it_where_that_is_to_be_typed(
-    node: SimNode, words: str, commands: tuple[str, ...]
-) -> None:
-    assert said(mend(node).install()) == (words, commands)
 
 
 @pytest.mark.parametrize(("names", "option"), [(["CRI-O"], "crio"), (["Docker's engine"], "docker")])

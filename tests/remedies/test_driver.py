@@ -8,49 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuready.remedies.driver import DriverRemedies
-from pytest_gpuready.remedies.gpus import GpuRemedies
-from pytest_gpuready.views import Views
 from pytest_gpuready.views.driver import NodeFault
 from pytest_gpuready.views.nvsmi import Gpu
 from tests.support import driver as d
-from tests.support.simnode import SimNode
+from tests.support.distributions import DISTRIBUTIONS, node
+from tests.support.remedies import parts
 
 if TYPE_CHECKING:
     from pytest_gpuready.model import Remedy
-
-DISTRIBUTIONS = {
-    "ubuntu": ("ID=ubuntu\nID_LIKE=debian\n", "apt-get"),
-    "ubuntu core": ("ID=ubuntu\nID_LIKE=debian\n", "snap"),
-    "mint": ("ID=linuxmint\nID_LIKE=ubuntu\n", "apt-get"),
-    "debian": ("ID=debian\n", "apt-get"),
-    "rocky": ("ID=rocky\nID_LIKE='rhel centos fedora'\n", "dnf"),
-    "amazon": ("ID=amzn\nID_LIKE=fedora\n", "dnf"),
-    "rhel's like": ("ID=circle\nID_LIKE=rhel\n", "yum"),
-    "photon": ("ID=photon\n", "tdnf"),
-    "silverblue": ("ID=fedora\nVARIANT_ID=silverblue\n", "rpm-ostree"),
-    "suse": ("ID=sles\nID_LIKE=suse\n", "zypper"),
-    "microos": ("ID=opensuse-microos\nID_LIKE='suse opensuse'\n", "transactional-update"),
-    "arch": ("ID=arch\n", "pacman"),
-    "alpine": ("ID=alpine\n", "apk"),
-    "nixos": ("ID=nixos\n", "nixos-rebuild"),
-    "none": ("", "true"),
-}
-
-
-def node(name: str = "ubuntu", *, sudo: bool = True) -> SimNode:
-    """A healthy H100 of a distribution."""
-    release, manager = DISTRIBUTIONS[name]
-    made = d.h100(SimNode().put("/etc/os-release", release).program(f"/usr/bin/{manager}"))
-    if name == "silverblue":
-        made.put("/run/ostree-booted")
-    return made.program("/usr/bin/sudo") if sudo else made
-
-
-def parts(made: SimNode) -> tuple[DriverRemedies, GpuRemedies]:
-    """Both parts."""
-    views = Views(made.facts())
-    return DriverRemedies(views), GpuRemedies(views)
+    from tests.support.simnode import SimNode
 
 
 def every(made: SimNode) -> list[Remedy]:
@@ -126,28 +92,6 @@ def test_where_there_is_sudo_what_changes_the_node_says_sudo() -> None:
     for remedy in every(node()):
         for command in remedy.commands:
             assert command.startswith(("sudo ", *looks)), command
-
-
-@pytest.mark.parametrize(
-    ("name", "flavour", "expected"),
-    [
-        (
-            "debian",
-            "open",
-            "sudo apt-get install -y linux-headers-6.8.0-40-generic nvidia-open-kernel-dkms nvidia-driver nvidia-smi",
-        ),
-        ("rocky", "open", "sudo dnf install -y nvidia-open"),
-        ("rocky", "proprietary", "sudo dnf install -y cuda-drivers"),
-        ("suse", "proprietary", "sudo zypper --non-interactive install cuda-drivers"),
-        ("arch", "proprietary", "sudo pacman -S --noconfirm nvidia-dkms nvidia-utils"),
-        ("ubuntu", "open", "ubuntu-drivers list --gpgpu"),
-    ],
-)
-def test_the_other_flavour_is_installed_and_needs_a_reboot(name: str, flavour: str, expected: str) -> None:
-    driver, _ = parts(node(name))
-    commands = driver.install(flavour).commands
-    assert expected in commands
-    assert commands[-1] == "sudo reboot"
 
 
 def test_ubuntus_server_branch_is_told_by_its_folder() -> None:

@@ -1,4 +1,4 @@
-"""Every command of the driver's and the GPUs' remedies, word by word, where distributions and nodes differ."""
+"""Every command of the driver's and the GPUs' remedies, where nodes differ; test_distributions has the others."""
 
 from __future__ import annotations
 
@@ -6,90 +6,16 @@ import pytest
 
 from pytest_gpuready.remedies import Remedies
 from pytest_gpuready.views.nvsmi import Gpu
-from tests.remedies.test_driver import node, parts
 from tests.support import driver as d
 from tests.support.cdi import cdi
+from tests.support.distributions import node
+from tests.support.remedies import parts
 from tests.support.simnode import SimNode
 from tests.support.toolkit import containerd, debian, toolkit, views
 
 LOG = "sudo dmesg | grep -E 'NVRM|Xid' | tail -n 20"
 KERNEL = d.KERNEL
 LOAD = ("sudo modprobe nvidia", "sudo nvidia-modprobe -c=0 -c=255", "sudo nvidia-modprobe -u -c=0 -c=1")
-LIST = ("sudo apt-get update && sudo apt-get install -y ubuntu-drivers-common linux-headers-" + KERNEL,)
-
-
-@pytest.mark.parametrize(
-    ("name", "flavour", "commands"),
-    [
-        ("ubuntu", None, (*LIST, "sudo ubuntu-drivers install", "sudo modprobe nvidia")),
-        ("ubuntu", "open", (*LIST, "ubuntu-drivers list --gpgpu", "sudo reboot")),
-        ("ubuntu core", None, ()),
-        ("mint", None, (*LIST, "sudo ubuntu-drivers install", "sudo modprobe nvidia")),
-        ("debian", None, ("sudo apt-get update",
-                          f"sudo apt-get install -y linux-headers-{KERNEL} nvidia-kernel-dkms nvidia-driver nvidia-smi",
-                          "sudo modprobe nvidia")),
-        ("debian", "open", ("sudo apt-get update",
-                            (f"sudo apt-get install -y linux-headers-{KERNEL} nvidia-open-kernel-dkms nvidia-driver "
-                            "nvidia-smi"),
-                            "sudo reboot")),
-        ("rocky", None, ("sudo dnf install -y nvidia-open", "sudo modprobe nvidia")),
-        ("rocky", "proprietary", ("sudo dnf install -y cuda-drivers", "sudo reboot")),
-        ("rhel's like", None, ("sudo yum install -y nvidia-open", "sudo modprobe nvidia")),
-        ("photon", None, ("sudo tdnf install -y nvidia-open", "sudo modprobe nvidia")),
-        ("silverblue", None, ()),
-        ("suse", None, ("sudo zypper --non-interactive install nvidia-open", "sudo modprobe nvidia")),
-        ("microos", None, ("sudo transactional-update --non-interactive pkg install nvidia-open", "sudo reboot")),
-        ("arch", None, ("sudo pacman -S --noconfirm nvidia-open-dkms nvidia-utils", "sudo modprobe nvidia")),
-        ("arch", "proprietary", ("sudo pacman -S --noconfirm nvidia-dkms nvidia-utils", "sudo reboot")),
-        ("nixos", None, ("sudo nixos-rebuild boot", "sudo reboot")),
-        ("none", None, ()),
-    ],
-)  # fmt: skip
-def test_the_driver_is_installed_by_these_commands(name: str, flavour: str | None, commands: tuple[str, ...]) -> None:
-    assert parts(node(name))[0].install(flavour).commands == commands
-
-
-@pytest.mark.parametrize(
-    ("name", "flavour", "words"),
-    [
-        ("ubuntu", None, "Install NVIDIA's driver for this distribution, then load its module."),
-        ("ubuntu", "open", "Install a package of that list whose name ends in -open, then reboot."),
-        ("ubuntu", "proprietary", "Install a package of that list whose name lacks -open, then reboot."),
-        ("debian", None, "then load its module. The packages are in Debian's contrib and non-free."),
-        ("rocky", None, "The packages are in NVIDIA's repository"),
-        ("nixos", None, "hardware.nvidia.open = true in configuration.nix."),
-        ("nixos", "open", "hardware.nvidia.open = true in configuration.nix."),
-        ("nixos", "proprietary", "hardware.nvidia.open = false in configuration.nix."),
-    ],
-)
-def test_where_the_drivers_packages_are_is_told(name: str, flavour: str | None, words: str) -> None:
-    assert words in parts(node(name))[0].install(flavour).summary
-
-
-@pytest.mark.parametrize(
-    ("name", "commands"),
-    [
-        ("ubuntu", ("sudo apt-get install -y --reinstall libnvidia-compute-580 nvidia-utils-580", "sudo ldconfig")),
-        ("ubuntu core", ()),
-        ("mint", ("sudo apt-get install -y --reinstall libnvidia-compute-580 nvidia-utils-580", "sudo ldconfig")),
-        ("debian", ("sudo apt-get install -y --reinstall libnvidia-ml1 libcuda1 nvidia-smi", "sudo ldconfig")),
-        ("rocky", ("sudo dnf install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
-        ("rhel's like", ("sudo yum install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
-        ("photon", ("sudo tdnf install -y nvidia-driver-cuda nvidia-driver-cuda-libs", "sudo ldconfig")),
-        ("suse", ("sudo zypper --non-interactive install nvidia-compute-utils-G06", "sudo ldconfig")),
-        (
-            "microos",
-            (
-                "sudo transactional-update --non-interactive pkg install nvidia-compute-utils-G06",
-                "sudo reboot",
-            ),
-        ),
-        ("arch", ("sudo pacman -S --noconfirm nvidia-utils", "sudo ldconfig")),
-        ("none", ()),
-    ],
-)
-def test_the_libraries_are_installed_by_these_commands(name: str, commands: tuple[str, ...]) -> None:
-    assert parts(node(name))[0].libraries().commands == commands
 
 
 def test_the_libraries_are_of_the_version_on_disk_where_no_module_is_loaded() -> None:
@@ -98,27 +24,6 @@ def test_the_libraries_are_of_the_version_on_disk_where_no_module_is_loaded() ->
     unsaid = parts(d.on_disk(made, version=None))[0].libraries()
     assert unsaid.summary.endswith("of the module's version.")
     assert unsaid.commands == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "headers"),
-    [
-        ("ubuntu", f"sudo apt-get install -y linux-headers-{KERNEL}"),
-        ("rocky", f"sudo dnf install -y kernel-devel-{KERNEL}"),
-        ("rhel's like", f"sudo yum install -y kernel-devel-{KERNEL}"),
-        ("photon", f"sudo tdnf install -y kernel-devel-{KERNEL}"),
-        ("suse", "sudo zypper --non-interactive install kernel-default-devel"),
-        ("arch", "sudo pacman -S --noconfirm linux-headers"),
-        ("none", None),
-    ],
-)
-def test_a_module_is_built_with_the_kernels_headers(name: str, headers: str | None) -> None:
-    made = node(name).folder(f"/var/lib/dkms/nvidia/{d.VERSION}/source")
-    d.on_disk(made, kernels=[], headers=False)
-    build = (f"sudo dkms autoinstall -k {KERNEL}", *LOAD)
-    assert parts(made)[0].build().commands == ((headers, *build) if headers else build)
-    d.on_disk(made, kernels=[], headers=True)
-    assert parts(made)[0].build().commands == build
 
 
 def test_a_module_that_is_packaged_per_kernel_is_there_after_a_reboot_into_that_kernel() -> None:
@@ -255,34 +160,6 @@ def test_nvmls_two_versions_are_brought_to_one_by_a_reboot_unless_the_loader_has
     assert parts(unsaid)[0].reload("580.1", "580.2").commands == ("sudo reboot",)
     unsaid.put("/sys/module/nvidia/version", "").put("/proc/driver/nvidia/version", "?\n")
     assert "then replaces the loaded one." in parts(unsaid)[0].reboot_for_version().summary
-
-
-FABRIC = "systemctl enable --now nvidia-fabricmanager"
-
-
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [
-        ("ubuntu", ("sudo apt-get install -y nvidia-fabricmanager-580",)),
-        ("ubuntu core", ()),
-        ("debian", (f"sudo apt-get install -y 'nvidia-fabricmanager={d.VERSION}*'",)),
-        ("rocky", (f"sudo dnf install -y nvidia-fabricmanager-{d.VERSION}",)),
-        ("rhel's like", (f"sudo yum install -y nvidia-fabricmanager-{d.VERSION}",)),
-        ("photon", (f"sudo tdnf install -y nvidia-fabricmanager-{d.VERSION}",)),
-        ("suse", (f"sudo zypper --non-interactive install nvidia-fabricmanager-{d.VERSION}",)),
-        ("none", ()),
-    ],
-)
-def test_the_fabric_manager_is_of_the_drivers_version(name: str, package: tuple[str, ...]) -> None:
-    gpus = parts(node(name))[1]
-    missing = gpus.fabric_manager(installed=False, version=None, running=False)
-    assert missing.commands == (*package, f"sudo {FABRIC}")
-    other = gpus.fabric_manager(installed=True, version="570.1.1", running=True)
-    assert other.commands == (*package, "sudo systemctl restart nvidia-fabricmanager")
-    look = "sudo journalctl -u nvidia-fabricmanager -n 30 --no-pager"
-    for running, verb in ((True, "restart"), (False, "enable --now")):
-        same = gpus.fabric_manager(installed=True, version=d.VERSION, running=running)
-        assert same.commands == (f"sudo systemctl {verb} nvidia-fabricmanager", look)
 
 
 def test_a_spec_is_kept_up_to_date_by_these_commands() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pytest_gpuready.containerd.files import MemoryFiles
 from pytest_gpuready.containerd.load import load
 from tests.remedies import wrong
-from tests.remedies.test_containerd import simulated
+from tests.support.containerd import simulated
 from tests.support.shell import SEDS, apply
 
 if TYPE_CHECKING:

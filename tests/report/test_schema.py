@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
-from importlib import resources
 from typing import Any, get_args
 
 import jsonschema
@@ -14,56 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuready.model import Status
-from pytest_gpuready.report.baseline import compare
 from pytest_gpuready.report.json import render
-from pytest_gpuready.report.model import Run, Snapshot, Verdict
-from tests.report.sample import (
-    CHECKS,
-    NO_HANDLER,
-    NO_MODULE,
-    NOT_RESTARTED,
-    NVML_HANGS,
-    PERSISTENCE,
-    report,
-    run,
-    unreachable,
-)
+from pytest_gpuready.report.model import Run, Verdict
+from tests.report.sample import CHECKS, report, run
 from tests.support.kubernetes import kubeadm
+from tests.support.schema import SCHEMA, compared, faults, sample
 from tests.support.simnode import SimNode
-
-SCHEMA: dict[str, Any] = json.loads(
-    resources.files("pytest_gpuready.report").joinpath("schema.json").read_text("utf-8")
-)
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-
-
-def faults(document: object) -> list[str]:
-    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(document)]
-
-
-def sample() -> dict[str, Any]:
-    """A report with every kind of node: ready in an old snapshot, with roots and remedies, unreachable, live."""
-    broken = {
-        "containerd.restarted": NOT_RESTARTED,
-        "containerd.handler": NO_HANDLER,
-        "driver.persistence": PERSISTENCE,
-    }
-    nodes = (
-        dataclasses.replace(report(), snapshot=Snapshot("2026-11-22T09:00:00Z", 1)),
-        report("ssh://root@n1", broken),
-        report("ssh://root@n3", {"driver.module-loaded": NO_MODULE}),
-        report("ssh://root@n4", {"driver.nvml-answers": NVML_HANGS}, live=("ctr-gpus",)),
-        unreachable(),
-    )
-    return render(run(*nodes, live=True, notes=("a note",)), checks=CHECKS)
-
-
-def compared() -> dict[str, Any]:
-    """A report beside an older one: a node that was mended, one that is new, one that broke, another driver."""
-    now = run(report("ssh://root@n1"), report("ssh://new"), report("ssh://root@n3", {"containerd.handler": NO_HANDLER}))
-    old = sample()
-    old["nodes"][1]["inventory"]["driver"] = "550.54"
-    return render(dataclasses.replace(now, baseline=compare(now, old)), checks=CHECKS)
 
 
 def test_a_report_beside_an_older_one_fits_and_without_one_has_no_such_keys() -> None:

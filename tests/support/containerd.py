@@ -18,13 +18,16 @@ from tests.containerd_api.support import curl_call, curl_output
 from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
 RUNTIME = "/usr/bin/nvidia-container-runtime"
 V2 = 'plugins."io.containerd.grpc.v1.cri"'
 V3 = 'plugins."io.containerd.cri.v1.runtime"'
+DROP_IN = "/etc/containerd/conf.d/99-nvidia.toml"
+IMPORTS = 'imports = ["/etc/containerd/conf.d/*.toml"]\n'
+RUNC = '  runtime_type = "io.containerd.runc.v2"\n'
 K3S_CONFIG = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
 K3S_SOCKET = "/run/k3s/containerd/containerd.sock"
 
@@ -44,6 +47,12 @@ def config(release: str, *, systemd: bool = False, binary: str = RUNTIME, name: 
         f"[{runtimes}.runc]\n{kind}[{runtimes}.runc.options]\n{cgroup}\n"
         f'[{runtimes}.{name}]\n{kind}[{runtimes}.{name}.options]\n  BinaryName = "{binary}"\n{cgroup}'
     )
+
+
+def plain(release: str, more: str = "") -> str:
+    """Return a main file with runc alone."""
+    text = config(release)
+    return text[: text.index(f"[{table(release)}.containerd.runtimes.nvidia]")] + more
 
 
 @dataclass
@@ -121,6 +130,16 @@ def programs(node: SimNode, release: str) -> SimNode:
     return node.answer(("ctr", "--version"), f"ctr {package} v{release}\n")
 
 
+def simulated(release: str, files: Mapping[str, str | bytes]) -> SimNode:
+    """Return a node whose containerd runs with these files and does not tell what it has loaded."""
+    node = programs(SimNode(), release)
+    node.unit("containerd.service", Id="containerd.service", MainPID="900")
+    node.process(Proc(900, "containerd", ["/usr/bin/containerd"], "/usr/bin/containerd"))
+    for path, data in files.items():
+        node.put(path, data)
+    return node
+
+
 def healthy(node: SimNode, release: str = "1.7.24", *, text: str | None = None, systemd: bool = False) -> SimNode:
     """A stock containerd: programs, configuration with the handler, process, unit, socket and answer."""
     programs(node, release).put(CONFIG, config(release, systemd=systemd) if text is None else text).socket(SOCKET)
@@ -142,6 +161,37 @@ def k3s(node: SimNode, release: str = "2.1.4") -> SimNode:
     args = ["containerd", "-c", K3S_CONFIG, "-a", K3S_SOCKET, "--state", "/run/k3s/containerd"]
     node.process(Proc(950, "containerd", args, exe))
     return says(node, loaded(node, release), K3S_SOCKET)
+
+
+def rke2() -> SimNode:
+    """Return a node with the containerd that RKE2 runs."""
+    node = k3s(SimNode())
+    for path in [path for path in node.tree if "/k3s/" in path]:
+        node.tree[path.replace("/rancher/k3s/", "/rancher/rke2/")] = node.tree[path]
+    node.procs[0].args = [word.replace("/rancher/k3s/", "/rancher/rke2/") for word in node.procs[0].args]
+    node.units["rke2-agent.service"] = node.units.pop("k3s.service") | {"Id": "rke2-agent.service"}
+    return node
+
+
+def k0s(text: str, cri: str) -> SimNode:
+    """Return a node with the containerd that k0s runs: its file, and the one that k0s merges."""
+    node = SimNode().program("/usr/bin/sudo").program(RUNTIME).unit("k0sworker.service", Id="k0sworker.service")
+    args = ["containerd", "--config=/etc/k0s/containerd.toml", "--address=/run/k0s/containerd.sock"]
+    node.program("/var/lib/k0s/bin/containerd").process(Proc(9, "containerd", args, "/var/lib/k0s/bin/containerd"))
+    node.answer(("/var/lib/k0s/bin/containerd", "--version"), "containerd github.com/containerd/containerd v1.7.24 x\n")
+    return node.put("/etc/k0s/containerd.toml", text).put("/run/k0s/containerd-cri.toml", cri)
+
+
+def microk8s() -> SimNode:
+    """Return a node with MicroK8s' containerd, whose template is the user's."""
+    folder = "/var/snap/microk8s/current/args"
+    node = SimNode().program("/usr/bin/sudo").program("/snap/microk8s/current/bin/containerd")
+    node.put(f"{folder}/containerd.toml", config("1.7.24"))
+    unit = "snap.microk8s.daemon-containerd.service"
+    args = ["containerd", "--config", f"{folder}/containerd.toml"]
+    return node.unit(unit, Id=unit, MainPID="9").process(
+        Proc(9, "containerd", args, "/snap/microk8s/current/bin/containerd")
+    )
 
 
 def stopped(node: SimNode) -> SimNode:
