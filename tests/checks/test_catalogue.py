@@ -57,7 +57,7 @@ def test_everything_needs_the_node_to_be_reachable_and_that_needs_nothing() -> N
     assert all("node.reachable" in check.needs for check in checks.values() if check.id != "node.reachable")
 
 
-def test_needs_form_no_cycle_and_each_check_stands_after_those_of_its_family() -> None:
+def test_needs_form_no_cycle_and_stand_first_in_their_family() -> None:
     checks = catalogue()
     graphlib.TopologicalSorter({check.id: check.needs for check in checks.values()}).prepare()
     order = {check_id: number for number, check_id in enumerate(checks)}
@@ -90,7 +90,7 @@ def test_families_are_shown_in_their_order() -> None:
     assert families == sorted(families, key=FAMILIES.index)
 
 
-def test_the_live_proof_is_part_of_a_run_only_where_containers_are_run() -> None:
+def test_live_checks_belong_to_a_run_that_starts_containers() -> None:
     assert suite(live=True) == catalogue()
     assert set(suite(live=False)) == {check.id for check in catalogue().values() if check.family != LIVE}
 
@@ -125,7 +125,7 @@ def test_a_check_needs_that_the_node_is_reachable_beside_what_it_says() -> None:
     assert make("site.x", title="x", func=lambda: passed(""), needs=["site.a"]).needs == ("node.reachable", "site.a")
 
 
-def test_a_section_begins_with_a_capital_unless_a_name_or_a_path_begins_it() -> None:
+def test_sections_begin_with_a_capital_unless_with_a_name_or_path() -> None:
     def told() -> Outcome:
         """Tell.
 
@@ -145,7 +145,7 @@ def test_a_section_begins_with_a_capital_unless_a_name_or_a_path_begins_it() -> 
     }
 
 
-def test_checks_are_ordered_by_family_then_by_their_needs_within_it_then_by_id() -> None:
+def test_checks_are_ordered_by_family_then_needs_then_id() -> None:
     needs: dict[str, tuple[str, ...]] = {
         "site.a": (),
         "cdi.b": (),

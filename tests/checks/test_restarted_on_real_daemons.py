@@ -176,7 +176,7 @@ def test_where_nobody_can_ask_a_newer_time_is_unknown(
 
 
 @pytest.mark.parametrize(("old", "new"), [(old, new) for old in VERSIONS for new in VERSIONS if old != new])
-def test_after_an_upgrade_the_files_are_read_as_the_new_program_reads_them(old: str, new: str) -> None:
+def test_after_an_upgrade_files_are_read_as_the_new_program_does(old: str, new: str) -> None:
     """A difference is one that the restart would make: enable_cdi, which is on by default from 2.0."""
     with PrivateNode(old, {CONFIG: main(2, runc(2), handler(2))}) as node:
         node.install(new)

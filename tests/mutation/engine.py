@@ -37,9 +37,7 @@ FACT_TESTS: tuple[str, ...] = (
     "tests/checks",
     "tests/remedies",
     "tests/test_judge.py",
-    "tests/test_judge_edges.py",
     "tests/test_routes.py",
-    "tests/test_routes_edges.py",
     "tests/test_requires.py",
     "tests/test_never_vacuous.py",
 )
