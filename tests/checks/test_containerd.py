@@ -28,6 +28,7 @@ from tests.support.containerd import (
     stopped,
     summary,
 )
+from tests.support.findings import evidence
 from tests.support.simnode import Proc, SimNode
 
 DENIED = b"via=none\nsocket=denied\n"
@@ -102,6 +103,8 @@ def test_issue_the_cri_plugin_is_disabled(release: str, entry: str) -> None:
     node = healthy(SimNode(), release, text=f'{head}disabled_plugins = ["{entry}"]\n')
     assert mine(node.judge()) == ["containerd.cri-enabled"]
     found = outcome(node, "cri-enabled")
+    assert found.found == "the CRI plugin is disabled (disabled_plugins)"
+    assert any("disabled_plugins" in text for _, text in evidence(found))
     assert found.where is not None
     assert found.where.line == (1 if entry == "cri" else 2)
     assert commands(node, "cri-enabled")[0].startswith(f"sudo sed -i '{found.where.line}s|")

@@ -144,11 +144,12 @@ def test_a_drop_in_that_was_deleted_since_leaves_its_folders_time() -> None:
     assert (found.status, found.where and found.where.path) == ("unknown", "/etc/containerd/conf.d")
 
 
-def test_when_the_start_is_not_known_nothing_is() -> None:
+def test_an_unknown_start_is_settled_by_a_restart() -> None:
     node = says(healthy(SimNode()), NO_TOOL)
     node.boot = 1_800_000_000_000_000_000_000
     found = outcome(node, "restarted")
     assert (found.status, "is not known" in found.found) == ("unknown", True)
+    assert commands(node, "restarted") == (RESTART,)
 
 
 def test_when_each_happened_is_the_evidence() -> None:
@@ -159,12 +160,6 @@ def test_when_each_happened_is_the_evidence() -> None:
     assert evidence(found) == [
         ("times", f"pid 900 started 2026-02-02 02:40:00 UTC\n{CONFIG} changed 2025-10-09 08:53:20 UTC")
     ]
-
-
-def test_when_the_start_is_not_known_a_restart_settles_it() -> None:
-    node = says(healthy(SimNode()), NO_TOOL)
-    node.boot = 1_800_000_000_000_000_000_000
-    assert commands(node, "restarted") == (RESTART,)
 
 
 @pytest.mark.parametrize("unknown", ["", "start", "change"])

@@ -31,10 +31,6 @@ class TestCount:
         assert finding.status == "pass"
         assert f"{d.address(1)} is excluded from the driver" in finding.outcome.found
 
-    def test_a_gpu_without_a_driver_warns(self) -> None:
-        made = d.pci(ubuntu(), (d.address(0), d.H100, 0x030200, "nvidia"), ("0000:81:00.0", 0x0FFD, 0x030000, ""))
-        assert find(made, "gpu-count").status == "warn"
-
     def test_virtual_functions_are_not_counted(self) -> None:
         made = d.pci(
             ubuntu(),
@@ -43,10 +39,6 @@ class TestCount:
             virtual=["0000:00:06.4"],
         )
         assert find(made, "gpu-count").status == "pass"
-
-    def test_more_in_nvml_than_on_the_bus_fails(self) -> None:
-        finding = find(d.smi(ubuntu(), d.smi_xml(d.gpu_xml(0), d.gpu_xml(1))), "gpu-count")
-        assert "not on the bus: 0000:00:07.0" in finding.outcome.found
 
     def test_the_bus_is_the_evidence_of_a_count_that_differs(self) -> None:
         node = d.smi(d.h100(SimNode(), 2), d.smi_xml(d.gpu_xml(0)))
@@ -81,7 +73,8 @@ class TestCount:
     def test_a_gpu_without_a_driver_is_looked_for_in_the_log(self) -> None:
         node = d.pci(ubuntu(), (d.address(0), d.H100, 0x030200, "nvidia"), ("0000:81:00.0", 0x0FFD, 0x030000, ""))
         found = find(node, "gpu-count")
-        assert found.outcome.found == "1 GPUs in NVML as on the bus; without a driver: 0000:81:00.0"
+        words = "1 GPUs in NVML as on the bus; without a driver: 0000:81:00.0"
+        assert (found.status, found.outcome.found) == ("warn", words)
         assert "0000:81:00.0" in commands(found)
 
     def test_gpus_whose_addresses_nvml_does_not_tell_are_counted(self) -> None:

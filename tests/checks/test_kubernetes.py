@@ -114,7 +114,11 @@ def test_a_kubelet_at_the_judged_socket_passes_and_var_run_is_run() -> None:
 
 def test_a_kubelet_with_its_default_socket_passes() -> None:
     node = containerd(SimNode()).process(Proc(801, "kubelet", ["kubelet"], "/usr/bin/kubelet"))
-    assert find(node, "kubernetes.runtime-endpoint").status == "pass"
+    finding = find(node, "kubernetes.runtime-endpoint")
+    assert (finding.status, finding.outcome.where) == ("pass", None)
+    assert [(item.source, item.text) for item in finding.outcome.evidence] == [
+        ("the kubelet's default", "container runtime endpoint /run/containerd/containerd.sock")
+    ]
 
 
 def test_judging_another_containerd_than_the_kubelets_fails_and_names_the_option() -> None:
@@ -169,15 +173,6 @@ def test_a_hostile_socket_path_reaches_no_command() -> None:
     remedy = find(node, "kubernetes.runtime-endpoint").outcome.remedy
     assert remedy is not None
     assert not any("reboot" in command for command in remedy.commands)
-
-
-def test_the_kubelets_default_socket_is_evidence_without_a_place() -> None:
-    node = containerd(SimNode()).process(Proc(801, "kubelet", ["kubelet"], "/usr/bin/kubelet"))
-    found = find(node, "kubernetes.runtime-endpoint").outcome
-    assert found.where is None
-    assert [(item.source, item.text) for item in found.evidence] == [
-        ("the kubelet's default", "container runtime endpoint /run/containerd/containerd.sock")
-    ]
 
 
 def test_another_containerd_has_no_name_in_brackets_and_another_runtime_has() -> None:
@@ -289,6 +284,10 @@ def test_a_gpu_that_the_plugin_left_out_is_named() -> None:
     found = outcome(device_plugin(healthy(), GPU_0), TWO)
     assert found.status == "fail"
     assert f"GPU 1 ({GPU_1})" in found.found
+    assert found.remedy is not None
+    assert found.remedy.commands
+    assert str(found.where) == CHECKPOINT
+    assert [item.source for item in found.evidence] == [DEVICES]
 
 
 def test_the_gpu_operator_has_its_own_plugin_to_restart() -> None:
@@ -363,14 +362,6 @@ def test_what_the_checkpoint_registers_is_the_evidence() -> None:
 def test_one_resource_of_zero_beside_another_that_has_devices_is_no_fault() -> None:
     both = registered({"nvidia.com/gpu": [], "nvidia.com/gpu.shared": [f"{GPU_0}::0", f"{GPU_1}::0"]})
     assert outcome(healthy().put(CHECKPOINT, both), TWO).status == "pass"
-
-
-def test_a_gpu_that_the_plugin_left_out_has_its_pods_commands() -> None:
-    found = outcome(device_plugin(healthy(), GPU_0), TWO)
-    assert found.remedy is not None
-    assert found.remedy.commands
-    assert str(found.where) == CHECKPOINT
-    assert [item.source for item in found.evidence] == [DEVICES]
 
 
 def test_a_gpu_without_a_uuid_cannot_be_missed() -> None:
