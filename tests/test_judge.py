@@ -329,7 +329,7 @@ def test_a_check_without_an_answer_for_any_route_is_not_applicable() -> None:
     assert result.findings["containerd.ctr"].outcome.found == "no route of this node asks for it"
 
 
-def test_all_checks_have_a_finding_and_routes_name_theirs() -> None:
+def test_all_checks_have_a_finding_with_its_routes() -> None:
     result = healthy(SimNode()).judge()
     assert set(result.findings) == set(suite(live=False))
     assert "cri-handler" in result.findings["containerd.handler"].routes

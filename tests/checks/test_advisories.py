@@ -173,7 +173,7 @@ def test_a_build_that_says_no_vendor_is_judged_by_its_number() -> None:
     assert one(node, TOOLKIT).status == "warn"
 
 
-def test_a_containerd_of_nobody_we_know_is_asked_of_its_builder() -> None:
+def test_a_containerd_of_unknown_origin_is_asked_of_its_builder() -> None:
     node = packages(containerd(toolkit(debian(SimNode())), "1.7.24"), owners={})
     node.answer(("containerd", "--version"), "containerd containerd 1.7.24~mine abc\n")
     found = one(node, CONTAINERD)

@@ -60,7 +60,7 @@ class TestCurrent:
     def test_a_node_that_the_driver_should_have_is_the_drivers_affair(self) -> None:
         assert outcome(healthy().remove("/dev/nvidia0"), "spec-current").status == "pass"
 
-    def test_a_device_node_that_is_a_link_is_none_to_cdi(self) -> None:
+    def test_a_link_is_no_device_node_to_cdi(self) -> None:
         node = healthy().remove("/dev/nvidia0").device("/dev/real", 195, 0).link("/dev/nvidia0", "/dev/real")
         assert "no device node" in outcome(node, "spec-current").found
 

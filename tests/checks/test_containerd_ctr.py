@@ -62,7 +62,7 @@ def test_without_ctr_its_routes_fail_and_no_other() -> None:
     )
 
 
-def test_containerd_off_path_is_no_matter_to_clients_that_hook_nothing() -> None:
+def test_clients_without_hooks_need_no_containerd_on_path() -> None:
     node = healthy(SimNode(), "2.3.4").remove("/usr/bin/containerd").program("/var/lib/k0s/bin/containerd")
     node.program("/usr/bin/nerdctl").answer(("nerdctl", "--version"), "nerdctl version 2.3.0\n")
     per_route = finding(node, "ctr").per_route

@@ -286,7 +286,7 @@ def test_the_socket_is_told_as_the_user_spelt_it() -> None:
     assert found.found.endswith("answers at /var/run/containerd/containerd.sock")
 
 
-def test_without_a_daemon_there_is_none_to_choose() -> None:
+def test_without_a_daemon_selected_is_not_applicable() -> None:
     assert outcome(stopped(healthy(SimNode())), "selected").status == "not-applicable"
 
 
@@ -301,7 +301,7 @@ def test_a_named_socket_without_a_daemon_is_every_routes_root() -> None:
     assert finding(healthy(SimNode()), "running", gone).blocked_by == ("containerd.selected",)
 
 
-def test_the_kubelets_socket_that_no_containerd_has_leaves_the_clients_theirs() -> None:
+def test_a_kubelet_at_another_socket_leaves_the_clients_routes() -> None:
     flags = ["--container-runtime-endpoint=unix:///run/crio/crio.sock"]
     node = kubernetes.kubeadm(healthy(SimNode(), systemd=True), flags=flags)
     found = finding(node, "selected")

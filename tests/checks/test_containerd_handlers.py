@@ -55,7 +55,7 @@ def test_of_two_others_one_is_to_be_named() -> None:
     assert finding(node, "handler", Settings(handler="gpu-b")).status == "pass"
 
 
-def test_a_handler_that_runs_runc_is_told_and_mended() -> None:
+def test_a_handler_that_runs_runc_gets_the_edit() -> None:
     node = healthy(SimNode(), "2.1.9", text=config("2.1.9", binary="/usr/bin/runc"))
     assert outcome(node, "handler").found == "handler nvidia runs /usr/bin/runc"
     assert commands(node, "handler")[0].startswith("sudo sed -i '")
@@ -285,7 +285,7 @@ def test_cgroup_drivers_are_named_and_differences_shown() -> None:
     assert found.found == "handler nvidia has SystemdCgroup = true, handler runc has cgroupfs"
 
 
-def test_where_runc_itself_is_nvidias_there_is_nobody_to_agree_with() -> None:
+def test_where_runc_is_nvidias_no_cgroup_driver_is_compared() -> None:
     head, _, _ = config("1.7.24").rpartition(f"[{NVIDIA}]")
     runc = f"[{V2}.containerd.runtimes.runc.options]\n"
     text = head.replace(runc, f'{runc}  BinaryName = "/usr/bin/nvidia-container-runtime"\n')

@@ -119,7 +119,7 @@ def test_a_handler_that_neither_has_keeps_no_other_difference_from_being_told() 
 # ---------------------------------------------------------------------- times
 
 
-def test_where_nobody_can_ask_times_decide() -> None:
+def test_without_a_client_on_the_node_times_decide() -> None:
     node = says(healthy(SimNode()), NO_TOOL)
     assert outcome(node, "restarted").found.startswith("by time: pid 900 was started after the last change of")
     node.tree[CONFIG].ctime = 1_775_000_000

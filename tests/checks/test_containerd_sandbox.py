@@ -84,7 +84,7 @@ def test_a_daemon_without_its_configuration_needs_more_than_a_restart() -> None:
     assert "mount namespace" not in neither.outcome.found
 
 
-def test_a_unit_that_lets_containerd_not_start_is_named_and_mended() -> None:
+def test_a_unit_that_keeps_containerd_from_starting_gets_a_drop_in() -> None:
     node = stopped(ready())
     node.answer(("systemctl show sandbox",), "ProtectSystem=strict\nUser=nobody\nNoNewPrivileges=no\n")
     found = node.judge().findings["containerd.running"].outcome

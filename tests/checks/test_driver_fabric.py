@@ -48,7 +48,7 @@ class TestFabric:
             commands(find(made, "fabric-manager")).splitlines()[0] == "sudo systemctl enable --now nvidia-fabricmanager"
         )
 
-    def test_unhealthy_without_switches_is_somebody_elses_to_mend(self) -> None:
+    def test_unhealthy_without_switches_is_fixed_outside_this_machine(self) -> None:
         finding = find(fabric(ubuntu(2), "Completed", "Success", "Unhealthy"), "fabric-manager")
         assert finding.status == "fail"
         assert finding.outcome.remedy is not None

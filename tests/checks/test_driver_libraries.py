@@ -116,7 +116,7 @@ class TestPresent:
         finding = find(node(d.library("cache", ML)))
         assert finding.outcome.found.startswith("libcuda.so.1 not found")
 
-    def test_not_in_the_cache_is_mended_by_ldconfig(self) -> None:
+    def test_a_library_outside_the_cache_gets_ldconfig(self) -> None:
         finding = find(node(*d.both("folder")))
         assert finding.status == "fail"
         assert finding.per_route["ctr-gpus"] == "fail"

@@ -59,7 +59,7 @@ class TestModule:
         node = d.h100(SimNode().put("/etc/os-release", release).program(f"/usr/bin/{program}").program("/usr/bin/sudo"))
         assert command in commands(find(d.on_disk(unloaded(node), kernels=[]), "module-loaded"))
 
-    def test_blacklisted_by_a_file_is_pointed_at_and_mended_in_place(self) -> None:
+    def test_a_blacklisting_file_is_shown_and_edited_in_place(self) -> None:
         deny = "deny /etc/modprobe.d/no-gpu.conf:3:blacklist nvidia"
         finding = find(d.on_disk(unloaded(ubuntu()), more=[deny]), "module-loaded")
         assert str(finding.outcome.where) == "/etc/modprobe.d/no-gpu.conf:3"
@@ -83,7 +83,7 @@ class TestModule:
 
     def test_secure_boot_refuses_an_unsigned_module(self) -> None:
         node = d.on_disk(unloaded(ubuntu()), signer=None, more=["mok /var/lib/shim-signed/mok/MOK.der"])
-        node.put("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", b"\x06\0\0\0\x01")
+        node.put(EFI, b"\x06\0\0\0\x01")
         finding = find(node, "module-loaded")
         assert "Secure Boot is on and it is not signed" in finding.outcome.found
         assert commands(finding).startswith("sudo mokutil --import /var/lib/shim-signed/mok/MOK.der")
@@ -92,13 +92,13 @@ class TestModule:
         node = d.log(
             unloaded(ubuntu()), "Loading of module with unavailable key is rejected: Key was rejected by service"
         )
-        node.put("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", b"\x06\0\0\0\x01")
+        node.put(EFI, b"\x06\0\0\0\x01")
         assert "is not enrolled" in find(node, "module-loaded").outcome.found
 
     @pytest.mark.parametrize("value", [b"\x06\0\0\0\0", b"", b"\x06\0\0\0"])
     def test_secure_boot_off_is_not_blamed(self, value: bytes) -> None:
         node = d.on_disk(unloaded(ubuntu()), signer=None)
-        node.put("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", value)
+        node.put(EFI, value)
         assert "Secure Boot" not in find(node, "module-loaded").outcome.found
 
     def test_the_wrong_flavour_on_disk_is_named(self) -> None:
@@ -172,7 +172,7 @@ class TestModule:
         assert found.remedy is not None
         assert found.remedy.summary
 
-    def test_secure_boot_names_the_signer_or_that_there_is_none(self) -> None:
+    def test_secure_boot_names_the_signer_or_its_absence(self) -> None:
         on = b"\x06\0\0\0\x01"
         unsigned = d.on_disk(unloaded(ubuntu()), signer=None).put(EFI, on)
         found = find(unsigned, "module-loaded").outcome

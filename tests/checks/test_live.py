@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuready.checks.catalogue import LIVE as FAMILY
+from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.containerd_api.grpcwire import encode
 from pytest_gpuready.live.plan import POD_ROUTES
 from pytest_gpuready.model import Evidence, Settings
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.report.model import NodeReport
     from tests.support.simnode import SimNode
 
+CHECKS = {check.id for check in catalogue().values() if check.family == FAMILY}
 NAME = "docker.io/nvidia/cuda:12.8.1-base-ubuntu24.04"
 
 
@@ -138,6 +141,11 @@ def test_each_routes_own_container_decides_for_it(route: str) -> None:
         assert mine.roots == (() if status == "pass" else (name,))
 
 
+def test_a_stopped_daemon_blocks_every_live_check() -> None:
+    found = judged(containerd.stopped(nodes.ready()), healthy(), LIVE)
+    assert set(found.blocks("containerd.running")) >= CHECKS
+
+
 def test_a_container_that_does_not_run_blocks_live_checks_only() -> None:
     """Nothing that was checked before it."""
     found = report(HOST, IMAGE, section("ctr-gpus", b"boom", 3), settings=CLIENT)
@@ -153,6 +161,7 @@ def test_an_image_that_could_not_be_built_is_the_root() -> None:
     found = report(HOST, section("image", b"sh: tar: not found\n", 1))
     assert found.findings["live.image"].status == "unknown"
     assert found.routes["ctr-gpus"].roots == ("live.image",)
+    assert set(found.blocks("live.image")) == CHECKS - {"live.image"}
     assert "imported" in report(HOST, section("image", b"", 2)).findings["live.image"].outcome.found
 
 

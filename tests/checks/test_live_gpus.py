@@ -92,7 +92,7 @@ def test_what_nvidia_smi_ends_with_counts_beside_what_it_lists(printed: bytes, s
     assert said(gpus(printed))[:2] == (status, words)
 
 
-def test_a_node_of_another_number_is_mended_by_a_spec_of_today() -> None:
+def test_a_device_node_of_another_number_gets_a_new_spec() -> None:
     outcome = gpus(probed(opens=REFUSED)).findings["live.ctr-gpus"].outcome
     assert outcome.found == (
         "nvidia-smi lists 2 GPUs, but opening /dev/nvidia-uvm is refused inside (Operation not permitted), "
@@ -105,7 +105,7 @@ def test_a_node_of_another_number_is_mended_by_a_spec_of_today() -> None:
     )
 
 
-def test_what_is_refused_inside_is_no_fault_where_nobody_looked_outside() -> None:
+def test_a_refusal_inside_passes_without_a_look_outside() -> None:
     alone = whole(IMAGE, section("ctr-gpus", probed(opens=REFUSED)), section("ctr.none", nothing()))
     assert judged(nodes.ready(), alone, LIVE).findings["live.ctr-gpus"].status == "pass"
 
@@ -148,7 +148,7 @@ def test_which_gpus_differ_is_told_with_both_lists(inside: tuple[str, ...], word
     assert "make the CDI spec anew" in remedy(outcome).summary
 
 
-def test_where_nobody_looked_outside_nvml_says_which_gpus_there_are() -> None:
+def test_without_a_look_outside_nvml_names_the_gpus() -> None:
     alone = whole(IMAGE, section("ctr-gpus", probed((uuid(0),))), section("ctr.none", nothing()))
     outcome = judged(nodes.ready(), alone, LIVE).findings["live.same-gpus"].outcome
     assert outcome.found == f"missing inside: {uuid(1)}"

@@ -165,7 +165,7 @@ def test_what_was_refused_is_named_up_to_six_and_counted_beyond() -> None:
 # ---------------------------------------------------------------------- selinux
 
 
-def test_selinux_that_does_not_enforce_is_no_matter() -> None:
+def test_selinux_that_does_not_enforce_passes() -> None:
     for state in (None, "0"):
         assert finding(healthy(SimNode(selinux=state), text=LABELS), "selinux").status == "pass"
 

@@ -152,9 +152,7 @@ def nobody_asks(node: PrivateNode) -> None:
 
 
 @pytest.mark.parametrize("change", [touched, deleted, restored])
-def test_where_nobody_can_ask_a_newer_time_is_unknown(
-    node: PrivateNode, change: Callable[[PrivateNode], object]
-) -> None:
+def test_without_a_client_a_newer_time_is_unknown(node: PrivateNode, change: Callable[[PrivateNode], object]) -> None:
     """Also of a file with its old times, by its ctime, and of a drop-in that is gone, by its folder."""
     nobody_asks(node)
     # The start is known to a second (btime of /proc/stat): files of that very second would be in doubt.

@@ -217,7 +217,7 @@ class TestConfigValid:
              "accept-nvidia-visible-devices-envvar-when-unprivileged = false", "true"),
         ],
     )  # fmt: skip
-    def test_the_value_that_mends_a_line_is_typed_out(self, old: str, new: str, value: str) -> None:
+    def test_the_right_value_of_a_line_is_typed_out(self, old: str, new: str, value: str) -> None:
         found = one(config(healthy(), old, new), "toolkit.config-valid")
         assert f"s|=.*|= {value}|" in commands(found)[0]
 
@@ -294,7 +294,7 @@ class TestConfigValid:
         slash = config(healthy(), '#root = "/run/nvidia/driver"', 'root = "/"')
         assert one(slash, "toolkit.config-valid").status == "pass"
 
-    def test_an_unprivileged_container_without_the_key_is_a_persons_to_mend(self) -> None:
+    def test_an_unprivileged_container_without_the_key_gets_words(self) -> None:
         node = legacy(healthy()).put("/proc/self/uid_map", "0 100000 65536\n")
         found = one(node, "toolkit.config-valid")
         assert found.status == "fail"

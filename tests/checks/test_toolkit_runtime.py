@@ -158,7 +158,7 @@ class TestRuntimeWorks:
         node.procs[0].mntns = "mnt:[1]"
         assert one(node, WORKS).status == "pass"
 
-    def test_one_that_is_not_there_is_told_from_one_that_nobody_ran(self) -> None:
+    def test_a_missing_runtime_is_told_from_one_that_was_not_run(self) -> None:
         gone = one(named(healthy(), MINE), WORKS, "cri-handler")
         assert (gone.status, gone.found) == ("not-applicable", f"{MINE} is not there")
         node = healthy().remove(RUNTIME).program("/usr/local/bin/nvidia-container-runtime")
@@ -166,7 +166,7 @@ class TestRuntimeWorks:
         assert quiet.status == "unknown"
         assert quiet.found == "/usr/local/bin/nvidia-container-runtime --version was not run"
 
-    def test_where_there_is_none_that_is_no_fault_of_a_program(self) -> None:
+    def test_without_a_runtime_the_toolkit_is_the_root(self) -> None:
         with pytest.raises(Consequence, match=r"toolkit\.installed"):
             ask(packages(containerd(debian(SimNode())), owners={}), WORKS)
 
