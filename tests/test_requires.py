@@ -23,7 +23,7 @@ MODES = {"legacy": CLI, "cdi": SPEC, "jit-cdi": UVM, "csv": UVM}
 
 
 def required(route: str, *, ctr: str = "?", nerdctl: str = "?", mode: str = "?") -> frozenset[str]:
-    """What a route requires on a node with these clients and this mode."""
+    """Return what a route requires on a node with these clients and this mode."""
     node = toolkit.config(nodes.ready(), 'mode = "auto"', f'mode = "{mode}"').program("/usr/bin/nerdctl")
     node.answer(("ctr", "--version"), f"ctr github.com/containerd/containerd/v2 v{ctr}\n")
     node.answer(("nerdctl", "--version"), f"nerdctl version {nerdctl}\n")

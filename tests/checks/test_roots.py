@@ -78,7 +78,7 @@ class Fault:
 
 
 def whole() -> SimNode:
-    """A node with every client and a kubelet, ready by all routes."""
+    """Return a node with every client and a kubelet, ready by all routes."""
     node = nodes.ready().program("/usr/bin/nerdctl")
     node.answer(("nerdctl", "--version"), "nerdctl version 2.0.0\n")
     table = f'[{V3}.containerd]\n  default_runtime_name = "nvidia"\n[{V3}]\n  enable_cdi = true\n'
@@ -87,7 +87,7 @@ def whole() -> SimNode:
 
 
 def report(node: SimNode, settings: Settings = ASKED, *, classes: int = 1) -> NodeReport:
-    """The report, by all routes unless told otherwise, where the Kubernetes API has so many RuntimeClasses."""
+    """Judge a node, by all routes unless told otherwise, whose Kubernetes API has so many RuntimeClasses."""
     facts = node.facts(settings)
     item = {"kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
     document = {"kind": "List", "items": [item] * classes}
@@ -96,43 +96,43 @@ def report(node: SimNode, settings: Settings = ASKED, *, classes: int = 1) -> No
 
 
 def configured(node: SimNode, text: str) -> SimNode:
-    """This is containerd's file, and the daemon has loaded it."""
+    """Write containerd's file and have the daemon load it."""
     return containerd.says(node.put(CONFIG, text), containerd.loaded(node.put(CONFIG, text), "2.1.9"))
 
 
 def edited(node: SimNode, old: str, new: str) -> SimNode:
-    """The same with a part of the file changed."""
+    """Change a part of containerd's file and have the daemon load it."""
     text = node.tree[CONFIG].data.decode()
     assert old in text
     return configured(node, text.replace(old, new, 1))
 
 
 def smi(node: SimNode, **said: str) -> SimNode:
-    """The first of two GPUs says this of itself."""
+    """Have the first of two GPUs say this of itself."""
     return d.smi(node, d.smi_xml(d.gpu_xml(0, **said), d.gpu_xml(1)))
 
 
 def older(node: SimNode) -> SimNode:
-    """The proprietary module on GPUs that need the open one."""
+    """Load the proprietary module on GPUs that need the open one."""
     words = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {d.VERSION}  Release Build\n"
     return d.gpus_on_bus(node.put("/proc/driver/nvidia/version", words), 2, device=0x2901)
 
 
 def elsewhere(node: SimNode) -> None:
-    """The kubelet uses a socket at which no containerd listens."""
+    """Have the kubelet use a socket at which no containerd listens."""
     kubelet = next(proc for proc in node.procs if proc.comm == "kubelet")
     kubelet.args[-1] = "--container-runtime-endpoint=unix:///run/x.sock"
 
 
 def another(node: SimNode) -> None:
-    """A second containerd runs at another socket, with the same file."""
+    """Run a second containerd at another socket, with the same file."""
     args = ["containerd", "-a", "/run/other.sock"]
     node.process(Proc(901, "containerd", args, "/usr/bin/containerd")).socket("/run/other.sock")
     containerd.says(node, containerd.loaded(node, "2.1.9"), "/run/other.sock")
 
 
 def labelled(node: SimNode) -> None:
-    """Containers are labelled, and SELinux keeps them from the devices."""
+    """Have containerd label containers, which SELinux keeps from the devices."""
     node.selinux = "1"
     node.put("/sys/fs/selinux/booleans/container_use_devices", "0 0")
     edited(node, f"[{V3}]\n", f"[{V3}]\n  enable_selinux = true\n")
@@ -192,6 +192,7 @@ FAULTS: dict[str, Fault] = {
         set(),
     ),
     "containerd.config-loads": Fault(lambda node: node.put(CONFIG, "no toml\n"), PODS, AFTER_CONFIG),
+    # By cri-cdi, cdi.enabled fails beside it: without the plugin's configuration, CDI counts as off by default.
     "containerd.cri-enabled": Fault(
         lambda node: edited(node, "\n", '\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'),
         HANDLER,

@@ -112,12 +112,12 @@ HOST, IMAGE = section("host", probed()), section("image", b"")
 
 
 def report(*sections: bytes, settings: Settings = LIVE) -> NodeReport:
-    """The report on a ready node whose run printed these sections."""
+    """Return the report on a ready node whose run printed these sections."""
     return judged(nodes.ready(), whole(*sections), settings)
 
 
 def gpus(output: bytes, rc: int = 0, *, host: bytes = HOST) -> NodeReport:
-    """The node whose container of ctr-gpus printed this; the pod is fine."""
+    """Return the report where the container of ctr-gpus printed this and the pod is fine."""
     return report(
         host,
         IMAGE,
@@ -128,17 +128,17 @@ def gpus(output: bytes, rc: int = 0, *, host: bytes = HOST) -> NodeReport:
 
 
 def pods(calls: bytes) -> NodeReport:
-    """The node whose pod came to this; ctr-gpus is fine."""
+    """Return the report where the pod came to this and ctr-gpus is fine."""
     return report(HOST, IMAGE, section("ctr-gpus", probed()), section("ctr.none", nothing()), calls)
 
 
 def said(found: NodeReport, check: str = "live.ctr-gpus") -> tuple[str, str, tuple[Evidence, ...]]:
-    """Status, words and evidence of a check."""
+    """Return status, words and evidence of a check."""
     outcome = found.findings[check].outcome
     return outcome.status, outcome.found, outcome.evidence
 
 
 def remedy(outcome: Outcome) -> Remedy:
-    """The remedy, which must be there."""
+    """Return the remedy, which must be there."""
     assert outcome.remedy is not None
     return outcome.remedy

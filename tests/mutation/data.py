@@ -61,7 +61,7 @@ def data_mutants() -> Iterator[DataMutant]:
 
 
 def _needed(names: Iterable[str]) -> set[str]:
-    """All checks that these need, and what those need."""
+    """Return all checks that these need, and what those need."""
     found: set[str] = set()
     left = list(names)
     while left:

@@ -95,10 +95,10 @@ def cdi(node: SimNode, gpus: int = 1, *, path: str = SPEC) -> SimNode:
 
 
 def healthy(gpus: int = 1, *, release: str = "2.3.4", cri: str = "") -> SimNode:
-    """A node whose ctr gives GPUs by CDI, with a spec that is right."""
+    """Return a node whose ctr gives GPUs by CDI, with a spec that is right."""
     return cdi(containerd(toolkit(driver.h100(debian(SimNode()), gpus)), release, cri=cri), gpus)
 
 
 def outcome(node: SimNode, name: str, route: str = "ctr-gpus") -> Outcome:
-    """What a check of the CDI family answers for a route."""
+    """Return what a check of the CDI family answers for a route."""
     return one(node, f"cdi.{name}", route)

@@ -164,7 +164,7 @@ def stopped(node: SimNode) -> SimNode:
 
 
 def several(node: SimNode) -> SimNode:
-    """A second daemon runs at a socket of its own, without the handler."""
+    """Add a second daemon at a socket of its own, without the handler."""
     args = ["containerd", "-a", "/run/other.sock", "-c", "/etc/other.toml"]
     node.process(Proc(901, "containerd", args, "/usr/bin/containerd"))
     node.put("/etc/other.toml", "version = 2\n").socket("/run/other.sock")
@@ -172,35 +172,35 @@ def several(node: SimNode) -> SimNode:
 
 
 def mine(report: NodeReport) -> list[str]:
-    """The roots of this family and the node's that keep a required route from being ready."""
+    """Return the roots of this family and the node's that keep a required route from being ready."""
     return [f.check.id for f in report.roots if f.check.family in ("containerd", "node") and f.keeps]
 
 
 def finding(node: SimNode, name: str, settings: Settings | None = None) -> Finding:
-    """The finding of one of containerd's checks."""
+    """Return the finding of one of containerd's checks."""
     return node.judge(settings).findings[f"containerd.{name}"]
 
 
 def outcome(node: SimNode, name: str, settings: Settings | None = None) -> Outcome:
-    """What one of containerd's checks says."""
+    """Return what one of containerd's checks says."""
     return finding(node, name, settings).outcome
 
 
 def commands(node: SimNode, name: str, settings: Settings | None = None) -> Sequence[str]:
-    """The commands that one of containerd's checks brings."""
+    """Return the commands that one of containerd's checks brings."""
     remedy = outcome(node, name, settings).remedy
     assert remedy is not None
     return remedy.commands
 
 
 def summary(node: SimNode, name: str, settings: Settings | None = None) -> str:
-    """What the remedy of one of containerd's checks says."""
+    """Return the summary of the remedy that one of containerd's checks brings."""
     remedy = outcome(node, name, settings).remedy
     assert remedy is not None
     return remedy.summary
 
 
 def binary(node: SimNode) -> Finding:
-    """The finding of handler-binary by itself, whatever the toolkit's checks say."""
+    """Return the finding of handler-binary by itself, whatever the toolkit's checks say."""
     checks = {key: check for key, check in catalogue().items() if check.family in ("node", "containerd")}
     return judge(node.facts(), Settings(), checks=checks).findings["containerd.handler-binary"]

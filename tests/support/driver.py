@@ -241,13 +241,13 @@ def information(node: SimNode, number: int, *, excluded: bool = False, uuid_: st
 
 
 def ubuntu(gpus: int = 1) -> SimNode:
-    """A healthy H100 node on Ubuntu, a user who is not root, sudo there."""
+    """Return a healthy H100 node on Ubuntu with sudo, asked by an ordinary user."""
     node = SimNode().put("/etc/os-release", UBUNTU).program("/usr/bin/apt-get").program("/usr/bin/sudo")
     return h100(node.program("/usr/sbin/update-initramfs"), gpus)
 
 
 def unloaded(node: SimNode) -> SimNode:
-    """The module is not loaded; nothing that it makes is there."""
+    """Unload the module and take away what it makes."""
     node.remove("/sys/module/nvidia", "/sys/module/nvidia_uvm", "/proc/driver/nvidia")
     for path in [path for path in node.tree if path.startswith("/dev/nvidia")]:
         node.remove(path)
@@ -255,30 +255,30 @@ def unloaded(node: SimNode) -> SimNode:
 
 
 def lists(*gpus: str) -> SimNode:
-    """A node of so many GPUs whose nvidia-smi lists these."""
+    """Return a node with as many GPUs, whose nvidia-smi lists these."""
     return smi(h100(SimNode().put("/etc/os-release", UBUNTU), len(gpus)), smi_xml(*gpus))
 
 
 def find(node: SimNode, check: str, settings: Settings | None = None) -> Finding:
-    """The finding of one check of the driver."""
+    """Return the finding of one of the driver's checks."""
     return node.judge(settings).findings[f"driver.{check}"]
 
 
 def commands(finding: Finding) -> str:
-    """The remedy's commands, one per line."""
+    """Return the remedy's commands, one per line."""
     assert finding.outcome.remedy is not None, finding.outcome
     return "\n".join(finding.outcome.remedy.commands)
 
 
 def evidence(node: SimNode, check: str) -> list[tuple[str, str]]:
-    """The evidence of a finding that is known."""
+    """Return source and text of each piece of evidence; the finding must be known."""
     found = find(node, check)
     assert found.status in ("fail", "warn", "pass")
     return [(item.source, item.text) for item in found.outcome.evidence]
 
 
 def failed(node: SimNode, check: str) -> str:
-    """What a check that fails says."""
+    """Return what a failing check says."""
     found = find(node, check)
     assert found.status == "fail"
     return found.outcome.found

@@ -235,12 +235,12 @@ def one(node: SimNode, check_id: str, route: str | None = None) -> Outcome:
 
 
 def healthy() -> SimNode:
-    """Debian with the toolkit and a containerd whose handler runs it."""
+    """Return Debian with the toolkit and a containerd whose handler runs it."""
     return containerd(toolkit(debian(SimNode())))
 
 
 def operators(version: str = "1.18.2", mode: str = "auto") -> SimNode:
-    """A node on which the GPU operator has installed the toolkit."""
+    """Return a node on which the GPU operator has installed the toolkit."""
     node = toolkit(debian(SimNode()), version, folder=OPERATOR).remove(CONFIG)
     packages(node, owners={})
     node.put(OPERATOR_CONFIG, DEFAULT_CONFIG.replace('mode = "auto"', f'mode = "{mode}"'))
@@ -248,5 +248,5 @@ def operators(version: str = "1.18.2", mode: str = "auto") -> SimNode:
 
 
 def named(node: SimNode, path: str) -> SimNode:
-    """The handler names the runtime at another path."""
+    """Make the handler name the runtime at another path."""
     return config(node, RUNTIME, path, path="/etc/containerd/config.toml")
