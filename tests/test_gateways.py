@@ -136,7 +136,7 @@ def test_a_gateway_without_clustershell_is_named(made: Cluster, tmp_path: Path) 
         assert "No module named" in node["reason"]
 
 
-def test_a_gateway_that_says_what_it_must_not_costs_its_own_leaves_alone(made: Cluster, tmp_path: Path) -> None:
+def test_a_gateways_false_answers_cost_its_own_leaves_alone(made: Cluster, tmp_path: Path) -> None:
     """One answers with a pickle that would run a command here: it is not run, and the other's leaves are judged."""
     mark = tmp_path / "ran"
     evil = tmp_path / "evil.py"

@@ -108,7 +108,7 @@ def test_a_round_of_answers_has_a_time_for_removing_secrets(monkeypatch: pytest.
     assert facts.peek(file("/etc/x")) == Fact("cut", note="removing secrets took more than 0 s of CPU time")
 
 
-def test_a_node_over_its_time_is_unknown_by_one_root_and_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_over_its_time_is_unknown_by_one_root(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = nodes.ready().facts()
     monkeypatch.setattr(budget, "SECONDS", 0.0)
     report = judged(facts, Settings())

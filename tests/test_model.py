@@ -7,7 +7,8 @@ import pytest
 from pytest_gpuready.model import Consequence, Denied, Where, failed, not_applicable, passed, unknown, warned, worst
 
 
-def test_of_several_answers_a_failure_is_the_worst_and_nothing_at_all_is_unknown() -> None:
+def test_of_several_answers_a_failure_is_the_worst() -> None:
+    """No answer at all is unknown."""
     assert worst(["pass", "unknown", "fail", "blocked"]) == "fail"
     assert worst(["pass", "blocked", "unknown"]) == "unknown"
     assert worst(["not-applicable", "pass", "warn"]) == "warn"

@@ -1,113 +1,63 @@
-"""What each route requires, link by link: the driver, the toolkit, the spec, the handler; by version and by mode.
+"""What a route requires, by its client's version and the toolkit's mode: what each adds to an unknown one.
 
-The sets are stated here once more, from containerd's and the toolkit's own sources (see routes.py).
+What a route requires beside that is shown by faults: see tests/checks/test_roots.py.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.model import Settings
 from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views import Views
 from tests.support import nodes, toolkit
 
-DRIVER = {
-    "driver.gpu-on-bus",
-    "driver.nouveau-absent",
-    "driver.module-loaded",
-    "driver.kernel-flavour",
-    "driver.library-present",
-    "driver.versions-match",
-    "driver.device-nodes",
-    "driver.nvml-answers",
-    "driver.gpu-count",
-    "driver.gpu-health",
-    "driver.mig-instances",
-    "driver.fabric-manager",
-}
-ANY = DRIVER | {
-    "node.reachable",
-    "node.selinux",
-    "containerd.installed",
-    "containerd.runc",
-    "containerd.running",
-    "containerd.selected",
-    "containerd.supports-route",
-}
-SPEC = {
-    "cdi.enabled",
-    "cdi.spec-present",
-    "cdi.spec-valid",
-    "cdi.no-conflicts",
-    "cdi.spec-current",
-    "cdi.devices-complete",
-    "driver.uvm-node",
-}
-RUNTIME = {
-    "toolkit.installed",
-    "toolkit.versions-match",
-    "toolkit.config-valid",
-    "toolkit.runtime-works",
-    "toolkit.low-level-runtime",
-    "toolkit.hook",
-}
-CTR = {"containerd.ctr"}
 CLI = {"toolkit.container-cli"}
-PODS = {
-    "containerd.config-loads",
-    "containerd.cri-enabled",
-    "containerd.restarted",
-    "kubernetes.runtime-endpoint",
-    "kubernetes.allocatable",
-}
-HANDLER = PODS | {
-    "containerd.handler",
-    "containerd.handler-binary",
-    "containerd.handler-runtime-type",
-    "containerd.handler-cgroups",
-}
-CLASS = {"kubernetes.runtimeclass"}
-DEFAULT = {"containerd.default-runtime"}
 UVM = {"driver.uvm-node"}
+#: All that is judged of CDI specs.
+SPEC = UVM | {check.id for check in catalogue().values() if check.family == "cdi" and not check.advisory}
+
+#: A mode of the toolkit, and what a container needs that its runtime starts so.
+MODES = {"legacy": CLI, "cdi": SPEC, "jit-cdi": UVM, "csv": UVM}
+
+
+def required(route: str, *, ctr: str = "?", nerdctl: str = "?", mode: str = "?") -> frozenset[str]:
+    """Return what a route requires on a node with these clients and this mode."""
+    node = toolkit.config(nodes.ready(), 'mode = "auto"', f'mode = "{mode}"').program("/usr/bin/nerdctl")
+    node.answer(("ctr", "--version"), f"ctr github.com/containerd/containerd/v2 v{ctr}\n")
+    node.answer(("nerdctl", "--version"), f"nerdctl version {nerdctl}\n")
+    return ROUTES[route].requires(Views(node.facts(), Settings()))
 
 
 @pytest.mark.parametrize(
-    ("route", "release", "mode", "needed"),
+    ("route", "said", "more"),
     [
-        ("ctr-gpus", "1.7.24", "auto", ANY | CTR | CLI),
-        ("ctr-gpus", "2.3.4", "auto", ANY | CTR | SPEC),
-        ("ctr-cdi", "2.1.9", "auto", ANY | CTR | SPEC),
-        ("ctr-runtime", "2.1.9", "legacy", ANY | CTR | RUNTIME | CLI),
-        ("ctr-runtime", "2.1.9", "cdi", ANY | CTR | RUNTIME | SPEC),
-        ("ctr-runtime", "2.1.9", "jit-cdi", ANY | CTR | RUNTIME | UVM),
-        ("ctr-runtime", "2.1.9", "csv", ANY | CTR | RUNTIME | UVM),
-        ("ctr-runtime", "2.1.9", "no such mode", ANY | CTR | RUNTIME),
-        ("cri-handler", "2.1.9", "legacy", ANY | HANDLER | CLASS | RUNTIME | CLI),
-        ("cri-handler", "2.1.9", "cdi", ANY | HANDLER | CLASS | RUNTIME | SPEC),
-        ("cri-handler", "2.1.9", "jit-cdi", ANY | HANDLER | CLASS | RUNTIME | UVM),
-        ("cri-handler", "2.1.9", "no such mode", ANY | HANDLER | CLASS | RUNTIME),
-        ("cri-default", "2.1.9", "legacy", ANY | HANDLER | DEFAULT | RUNTIME | CLI),
-        ("cri-default", "2.1.9", "cdi", ANY | HANDLER | DEFAULT | RUNTIME | SPEC),
-        ("cri-default", "2.1.9", "csv", ANY | HANDLER | DEFAULT | RUNTIME | UVM),
-        ("cri-cdi", "2.1.9", "auto", ANY | PODS | SPEC),
+        ("ctr-gpus", {"ctr": "1.7.24"}, CLI),
+        ("ctr-gpus", {"ctr": "2.2.9"}, CLI),
+        ("ctr-gpus", {"ctr": "2.3.0"}, SPEC),
+        ("ctr-gpus", {"mode": "legacy"}, set()),
+        ("nerdctl", {"nerdctl": "2.0.0"}, CLI | {"containerd.ctr"}),
+        ("nerdctl", {"nerdctl": "2.3.0"}, SPEC),
+        ("ctr-cdi", {"ctr": "2.3.0", "mode": "legacy"}, set()),
+        ("cri-cdi", {"ctr": "2.3.0", "mode": "legacy"}, set()),
+        *[
+            (route, {"mode": mode}, more)
+            for route in ("ctr-runtime", "cri-handler", "cri-default")
+            for mode, more in MODES.items()
+        ],
     ],
 )
-def test_a_route_requires_these_checks_and_no_other(route: str, release: str, mode: str, needed: set[str]) -> None:
-    node = toolkit.config(nodes.ready(release), 'mode = "auto"', f'mode = "{mode}"')
-    assert ROUTES[route].requires(Views(node.facts(), Settings())) == needed
-
-
-@pytest.mark.parametrize(("version", "needed"), [("2.0.0", CLI | CTR), ("2.3.0", SPEC), (None, set())])
-def test_nerdctl_requires_the_cli_and_containerd_on_path_below_2_3_then_a_spec(
-    version: str | None, needed: set[str]
+def test_versions_and_modes_add_to_what_an_unknown_one_requires(
+    route: str, said: dict[str, str], more: set[str]
 ) -> None:
-    node = nodes.ready().program("/usr/bin/nerdctl")
-    if version is not None:
-        node.answer(("nerdctl", "--version"), f"nerdctl version {version}\n")
-    assert ROUTES["nerdctl"].requires(Views(node.facts(), Settings())) == ANY | needed
+    unknown = required(route)
+    assert not unknown & more
+    assert required(route, **said) == unknown | more
 
 
-def test_where_ctr_does_not_tell_its_version_its_gpus_require_what_all_versions_do() -> None:
-    node = nodes.ready().answer(("ctr", "--version"), "what?\n")
-    assert ROUTES["ctr-gpus"].requires(Views(node.facts(), Settings())) == ANY | CTR
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_required_check_is_one_of_the_catalogue(route: str) -> None:
+    for mode in MODES:
+        for version in ("1.6.39", "2.3.4"):
+            assert required(route, ctr=version, nerdctl=version, mode=mode) <= set(catalogue())

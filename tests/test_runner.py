@@ -186,7 +186,7 @@ def test_an_interrupted_run_ends_at_once_and_says_what_is_missing(
     assert [report.node for report in result.nodes if report.reached] == came
 
 
-def test_a_node_that_is_not_begun_when_the_run_stops_is_never_asked() -> None:
+def test_a_node_not_begun_when_the_run_stops_is_never_asked() -> None:
     run = a_run(parse("local://"))
     run.stop()
     (report,) = run.run().nodes
@@ -210,7 +210,7 @@ class TestSaving:
         statuses = [{name: found.status for name, found in one.findings.items()} for one in (report, again)]
         assert statuses[0] == statuses[1]
 
-    def test_a_folder_that_cannot_be_written_is_a_sentence_and_costs_no_node(self, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_costs_no_node(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         run = a_run(parse("local://"), save=tmp_path / "file", timeout=60)
         (report,) = run.run().nodes

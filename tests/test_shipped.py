@@ -18,7 +18,7 @@ def test_a_shipped_snapshot_is_what_its_node_says(name: str) -> None:
     assert shipped()[name].read_text("utf-8") == nodes.text(name)
 
 
-def test_a_real_machine_with_a_cdi_spec_is_ready_for_the_routes_through_cdi() -> None:
+def test_a_real_machine_with_a_spec_is_ready_for_cdi_routes() -> None:
     """The snapshot of a real H200 with Debian's containerd and no toolkit: what needs the toolkit is not ready."""
     facts = read("h200")[0]
     report = judge(facts, Settings(routes=("ctr-cdi", "cri-cdi")))

@@ -27,7 +27,7 @@ def test_what_is_read_is_what_plain_users_are_refused() -> None:
     assert len(asked) == len(set(asked))
 
 
-def test_no_place_that_others_may_write_to_and_no_program_of_nvidias_is_in_it() -> None:
+def test_the_rule_names_no_program_that_others_may_change() -> None:
     for request in sudoers.requests():
         if request.kind in ("run", "script"):
             assert "nvidia" not in request.arg[0]
@@ -99,7 +99,7 @@ def test_both_scripts_are_sh(shell: str) -> None:
         subprocess.run(line, input=text.encode(), check=True, capture_output=True)
 
 
-def test_the_installer_holds_the_program_and_the_rule_as_they_are_printed_alone(
+def test_the_installer_holds_program_and_rule_as_printed_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = {}

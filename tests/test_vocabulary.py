@@ -97,7 +97,8 @@ def old(*facts: tuple[Request, Fact], taken: str | None = None) -> Facts:
     return Facts("n", facts, recording=Recording(taken, 1))
 
 
-def test_a_newer_request_was_not_asked_of_an_old_snapshot_and_is_missing_on_a_node() -> None:
+def test_a_newer_request_is_unasked_in_an_old_snapshot() -> None:
+    """On a node it is missing."""
     with pytest.raises(NotAsked, match=r"^this snapshot was taken before /etc/new was asked$"):
         old().fact(NEW)
     for recording in (None, Recording(None, VOCABULARY)):
@@ -197,7 +198,7 @@ def judged(facts: Facts, *newer: str, settings: Settings = ROUTE, **more: Any) -
 
 
 @pytest.mark.parametrize("func", [needs_new, needs_new_by_route])
-def test_a_check_that_needs_more_than_the_snapshot_knew_is_not_applicable_and_counted(
+def test_a_check_newer_than_the_snapshot_is_not_applicable(
     func: Callable[..., Any],
 ) -> None:
     report = judged(as_snapshot(nodes.ready()), "containerd.handler", "containerd.restarted", func=func)
@@ -209,7 +210,7 @@ def test_a_check_that_needs_more_than_the_snapshot_knew_is_not_applicable_and_co
     assert dataclasses.astuple(report.snapshot) == ("2026-11-22T09:00:00Z", 2)
 
 
-def test_on_a_node_asked_now_and_in_a_snapshot_of_today_it_is_unknown() -> None:
+def test_on_a_node_and_in_a_new_snapshot_it_is_unknown() -> None:
     for facts in (SimNode().facts(), as_snapshot(nodes.ready(), VOCABULARY)):
         report = judged(facts, "containerd.handler")
         assert report.findings["containerd.handler"].status == "unknown"
@@ -219,7 +220,7 @@ def test_on_a_node_asked_now_and_in_a_snapshot_of_today_it_is_unknown() -> None:
     assert judged(SimNode().facts()).snapshot is None
 
 
-def test_a_newer_check_of_another_route_or_an_advisory_one_is_not_counted() -> None:
+def test_a_newer_check_outside_the_verdict_is_not_counted() -> None:
     facts = as_snapshot(nodes.ready())
     for report in (judged(facts, "cdi.enabled"), judged(facts, "containerd.handler", advisory=True)):
         assert report.verdict == "ready"
@@ -242,7 +243,7 @@ def test_what_needs_a_newer_check_is_judged() -> None:
     assert report.routes["cri-handler"].roots == ("containerd.restarted",)
 
 
-def test_the_whole_suite_finds_the_same_in_a_snapshot_of_the_first_vocabulary() -> None:
+def test_the_suite_finds_the_same_in_the_first_vocabulary() -> None:
     for make_node in nodes.SNAPSHOTS.values():
         then, now = judge(as_snapshot(make_node()), Settings()), judge(make_node().facts(), Settings())
         assert then.verdict == now.verdict
@@ -257,7 +258,7 @@ def test_another_answer_than_unknown_keeps_the_checks_own_words() -> None:
 # ---------------------------------------------------------------------------------------------------- files
 
 
-def test_a_snapshot_keeps_the_vocabulary_and_the_time_that_it_was_taken_with() -> None:
+def test_a_snapshot_keeps_its_vocabulary_and_time() -> None:
     now = loads(dumps(Facts("n"), {"taken": "2026-11-22T09:00:00Z"}), "x")[0]
     assert now.recording == Recording("2026-11-22T09:00:00Z", VOCABULARY)
     assert loads(dumps(old(), {}), "x")[0].recording == Recording(None, 1)
@@ -312,7 +313,7 @@ def test_several_nodes_are_kept_apart_by_it() -> None:
     assert f"Ready{ONE}: configuration" in page
 
 
-def test_a_node_that_is_not_ready_does_not_say_it_in_its_verdict() -> None:
+def test_a_node_that_is_not_ready_omits_it() -> None:
     catalogue = checks("containerd.handler")
     bad = make("containerd.restarted", title="x", func=lambda: failed("x", expected="y"))
     report = judge(as_snapshot(nodes.ready()), ROUTE, checks={**catalogue, bad.id: bad})

@@ -1,4 +1,4 @@
-"""The CDI checks, each on nodes that pass it and on nodes that fail it."""
+"""The checks of CDI specs: enabled, present, valid, without conflicts, kept after a reboot."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ import json
 import pytest
 import yaml
 
-from pytest_gpuready.model import NotApplicable, Outcome, Where
+from pytest_gpuready.model import NotApplicable, Outcome, Where, passed
 from tests.support import driver
-from tests.support.cdi import LIBS, SPEC, cdi, device, devices, libraries, spec
+from tests.support.cdi import GENERATE, SPEC, STATIC, devices, healthy, outcome, spec
+from tests.support.driver import unloaded
 from tests.support.reference import DATA, reference
 from tests.support.simnode import SimNode
-from tests.support.toolkit import ask, config, containerd, debian, one, toolkit
-
-STATIC = "/etc/cdi/nvidia.yaml"
-
-
-def healthy(gpus: int = 1, *, release: str = "2.3.4", cri: str = "") -> SimNode:
-    """A node whose ctr gives GPUs by CDI, with a spec that is right."""
-    return cdi(containerd(toolkit(driver.h100(debian(SimNode()), gpus)), release, cri=cri), gpus)
-
-
-def outcome(node: SimNode, name: str, route: str = "ctr-gpus") -> Outcome:
-    return one(node, f"cdi.{name}", route)
+from tests.support.toolkit import ask, config, containerd, debian, one
 
 
 @pytest.mark.parametrize(
@@ -39,7 +29,7 @@ def test_a_healthy_node_passes_for_every_reader(name: str) -> None:
     }
 
 
-def test_ctr_before_2_3_reads_no_spec_for_gpus_and_before_2_0_none_at_all() -> None:
+def test_ctr_reads_specs_from_2_0_and_for_gpus_from_2_3() -> None:
     answer = ask(healthy(release="2.1.9"), "cdi.spec-present")
     assert isinstance(answer, dict)
     assert set(answer) == {"ctr-cdi", "cri-cdi"}
@@ -49,8 +39,29 @@ def test_ctr_before_2_3_reads_no_spec_for_gpus_and_before_2_0_none_at_all() -> N
     assert isinstance(ask(healthy(release="1.6.20"), "cdi.spec-present"), Outcome)
 
 
+@pytest.mark.parametrize(("version", "by_cdi"), [("2.2.0", False), ("2.3.0", True)])
+def test_nerdctl_goes_through_cdi_from_2_3_on(version: str, *, by_cdi: bool) -> None:
+    node = healthy(release="2.1.9").program("/usr/bin/nerdctl").remove(SPEC)
+    node.answer(("nerdctl", "--version"), f"nerdctl version {version}\n")
+    answer = ask(node, "cdi.spec-present")
+    assert isinstance(answer, dict)
+    assert ("nerdctl" in answer) == by_cdi
+    assert one(node, "toolkit.container-cli", "nerdctl").status == ("not-applicable" if by_cdi else "pass")
+    node.remove("/usr/bin/nvidia-container-cli")
+    assert one(node, "toolkit.container-cli", "nerdctl").status == ("not-applicable" if by_cdi else "fail")
+
+
+def test_no_route_by_cdi_is_no_answer() -> None:
+    from pytest_gpuready.views.cdi import Cdi  # noqa: PLC0415 - only here
+    from tests.support.toolkit import views  # noqa: PLC0415 - only here
+
+    with pytest.raises(NotApplicable, match="mode jit-cdi"):
+        views(healthy()).get(Cdi).reader("cri-handler")
+    assert devices(1).count("name:") == 3
+
+
 class TestEnabled:
-    def test_containerd_1_7_has_it_off_by_default_and_is_told_to_turn_it_on(self) -> None:
+    def test_containerd_1_7_has_cdi_off_and_gets_the_line(self) -> None:
         found = outcome(healthy(release="1.7.24"), "enabled", "cri-cdi")
         assert found.status == "fail"
         assert found.where == Where("/etc/containerd/config.toml")
@@ -58,7 +69,7 @@ class TestEnabled:
         assert found.remedy.commands[-1] == "sudo systemctl restart containerd"
         assert "enable_cdi = true" in found.remedy.commands[0]
 
-    def test_it_off_by_a_line_is_mended_at_that_line(self) -> None:
+    def test_off_by_a_line_is_fixed_at_that_line(self) -> None:
         found = outcome(healthy(cri="enable_cdi = false\n"), "enabled", "cri-cdi")
         assert found.status == "fail"
         assert found.where == Where("/etc/containerd/config.toml", 3)
@@ -69,7 +80,7 @@ class TestEnabled:
         assert outcome(healthy().remove(SPEC), "enabled", "cri-cdi").status == "pass"
         assert outcome(healthy(cri="enable_cdi = false\n").remove(SPEC), "enabled", "cri-cdi").status == "fail"
 
-    def test_a_spec_where_the_reader_does_not_look_fails_and_has_no_second_root(self) -> None:
+    def test_a_spec_where_the_reader_does_not_look_is_one_root(self) -> None:
         node = healthy(cri='cdi_spec_dirs = ["/opt/cdi"]\n').remove(SPEC).put("/opt/cdi/nvidia.yaml", spec())
         assert outcome(node, "enabled", "ctr-gpus").status == "fail"
         assert outcome(node, "enabled", "cri-cdi").status == "pass"
@@ -87,6 +98,23 @@ class TestEnabled:
         assert found.remedy is not None
         assert found.remedy.commands == ("sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",)
 
+    def test_off_by_default_is_told_from_off_by_a_line(self) -> None:
+        assert outcome(healthy(release="1.7.24"), "enabled", "cri-cdi").found.endswith(
+            "(enable_cdi = false, its default)"
+        )
+        said = outcome(healthy(cri="enable_cdi = false\n"), "enabled", "cri-cdi")
+        assert said.found.endswith("(enable_cdi = false)")
+
+    def test_the_readers_directories_are_told_and_an_unseen_spec_is_shown(self) -> None:
+        assert outcome(healthy(), "enabled").found.endswith(" reads /etc/cdi and /var/run/cdi")
+        node = healthy(cri='cdi_spec_dirs = ["/opt/cdi"]\n').remove(SPEC).put("/opt/cdi/nvidia.yaml", spec())
+        found = outcome(node, "enabled")
+        assert found.where == Where("/opt/cdi/nvidia.yaml")
+        assert found.remedy is not None
+        assert found.remedy.commands == GENERATE
+        present = outcome(node, "spec-present")
+        assert present.found.startswith("/opt/cdi/nvidia.yaml (which ")
+
 
 class TestPresent:
     def test_none_fails_with_the_command_that_makes_one(self) -> None:
@@ -102,7 +130,7 @@ class TestPresent:
         assert "apt-get install -y nvidia-container-toolkit" in found.remedy.commands[-2]
         assert found.remedy.commands[-1].startswith("sudo nvidia-ctk cdi generate")
 
-    def test_another_vendors_or_another_kind_is_none(self) -> None:
+    def test_a_spec_of_another_vendor_or_kind_does_not_count(self) -> None:
         node = (
             healthy()
             .put(SPEC, spec(kind="management.nvidia.com/gpu"))
@@ -121,7 +149,7 @@ class TestPresent:
         assert outcome(node, "spec-present", "cri-cdi").status == "pass"
         assert outcome(node, "spec-present", "ctr-gpus").status == "fail"
 
-    def test_a_yml_file_is_none(self) -> None:
+    def test_a_yml_file_does_not_count(self) -> None:
         node = healthy().remove(SPEC).put("/etc/cdi/nvidia.yml", spec())
         assert outcome(node, "spec-present").status == "fail"
 
@@ -131,6 +159,24 @@ class TestPresent:
         found = node.judge().findings["cdi.spec-valid"]
         assert found.status == "blocked"
         assert found.blocked_by == ("node.privileges",)
+
+    def test_a_spec_of_another_vendor_is_told_apart(self) -> None:
+        found = outcome(healthy(), "spec-present")
+        assert (found.found, found.where) == (SPEC, Where(SPEC))
+        none = outcome(healthy().remove(SPEC), "spec-present")
+        assert "; there is" not in none.found
+        other = outcome(healthy().put(SPEC, spec(kind="management.nvidia.com/gpu")), "spec-present")
+        assert other.found.endswith(f"; there is {SPEC} (management.nvidia.com/gpu)")
+
+    def test_a_reader_of_one_directory_of_its_own_gets_the_spec_there(self) -> None:
+        node = healthy(cri='cdi_spec_dirs = ["/opt/cdi"]\n').remove(SPEC)
+        found = outcome(node, "spec-present", "cri-cdi")
+        assert found.remedy is not None
+        assert found.remedy.commands == ("sudo nvidia-ctk cdi generate --output=/opt/cdi/nvidia.yaml",)
+        both = healthy(cri='cdi_spec_dirs = ["/var/run/cdi", "/opt/cdi"]\n').remove(SPEC)
+        usual = outcome(both, "spec-present", "cri-cdi").remedy
+        assert usual is not None
+        assert usual.commands == GENERATE
 
 
 class TestValid:
@@ -187,7 +233,7 @@ class TestValid:
         assert found.remedy is not None
         assert found.remedy.commands == ("sudo mv /etc/cdi/nvidia-old.yaml /etc/cdi/nvidia-old.yaml.disabled",)
 
-    def test_another_vendors_bad_file_is_nothing_to_us(self) -> None:
+    def test_another_vendors_bad_file_is_left_out(self) -> None:
         assert outcome(healthy().put("/etc/cdi/amd.yaml", "kind: [amd.com/gpu\n"), "spec-valid").status == "pass"
 
     def test_a_spec_with_aliases_is_not_judged(self) -> None:
@@ -195,6 +241,61 @@ class TestValid:
         found = outcome(healthy().put(SPEC, bomb), "spec-valid")
         assert found.status == "unknown"
         assert "aliases" in found.found
+
+    def test_a_good_spec_is_counted(self) -> None:
+        assert outcome(healthy(), "spec-valid").found == f"{SPEC}: nvidia.com/gpu, 3 devices, CDI 0.5.0"
+
+    def test_of_several_bad_files_one_is_fixed_and_others_are_evidence(self) -> None:
+        node = (
+            healthy()
+            .remove(SPEC)
+            .put(STATIC, spec(cdi="9.9.9"))
+            .put("/etc/cdi/nvidia-b.yaml", "kind: [nvidia.com/gpu\n")
+        )
+        found = outcome(node, "spec-valid")
+        assert found.status == "fail"
+        assert len(found.evidence) == 1
+        paths = {found.where.path if found.where else "", found.evidence[0].source.partition(":")[0]}
+        assert paths == {STATIC, "/etc/cdi/nvidia-b.yaml"}
+
+    def test_a_bad_file_beside_a_good_one_is_shown(self) -> None:
+        found = outcome(healthy().put("/etc/cdi/nvidia-old.yaml", spec(cdi="9.9.9")), "spec-valid")
+        assert found.status == "warn"
+        assert found.found.endswith("; left out: /etc/cdi/nvidia-old.yaml")
+        assert found.where == Where("/etc/cdi/nvidia-old.yaml", 2)
+        assert "invalid version '9.9.9'" in found.evidence[0].text
+
+    def test_an_unjudged_file_beside_a_good_one_is_left_out(self) -> None:
+        bomb = "a: &a [x, x]\nb: &b [*a, *a]\nkind: nvidia.com/gpu\n"
+        assert outcome(healthy().put("/etc/cdi/nvidia-z.yaml", bomb), "spec-valid").status == "pass"
+
+    def test_files_with_aliases_leave_every_other_check_unknown(self) -> None:
+        """Where a good one lies beside them, spec-valid leaves them out; whether they conflict stays open."""
+        bomb = "a: &a [x, x]\nb: &b [*a, *a]\nkind: nvidia.com/gpu\n"
+        alone = outcome(healthy().put(SPEC, bomb), "spec-valid")
+        beside = healthy().put("/etc/cdi/nvidia-z.yaml", bomb)
+        words = "it has YAML aliases, which are not followed here"
+        assert (alone.status, alone.found) == ("unknown", f"{SPEC}: {words}")
+        for name in ("no-conflicts", "spec-current", "devices-complete"):
+            found = outcome(beside, name)
+            assert (found.status, found.found) == ("unknown", f"/etc/cdi/nvidia-z.yaml: {words}"), name
+
+    def test_an_unknown_version_is_shown_at_its_line(self) -> None:
+        node = healthy(release="2.1.9").put(SPEC, spec(cdi="1.1.0"))
+        found = outcome(node, "spec-valid", "cri-cdi")
+        assert (found.where, found.evidence) == (Where(SPEC, 2), ())
+        assert found.found.endswith("invalid version '1.1.0' to containerd's CRI plugin, which knows CDI up to 1.0.0")
+
+    def test_where_no_spec_is_to_be_read_there_is_no_further_answer(self) -> None:
+        node = healthy(cri='cdi_spec_dirs = ["/opt/cdi"]\n').remove(SPEC).put("/opt/cdi/nvidia.yaml", spec())
+        bad = healthy().put(SPEC, "kind: [nvidia.com/gpu\n")
+        for name in ("no-conflicts", "spec-current", "devices-complete"):
+            answer = ask(node, f"cdi.{name}")
+            assert isinstance(answer, dict)
+            assert set(answer) == {"cri-cdi"}, name
+        for name in ("spec-current", "devices-complete"):
+            nowhere = one(bad, f"cdi.{name}")
+            assert (nowhere.status, nowhere.found) == ("not-applicable", "no route of this node goes through CDI specs")
 
 
 class TestConflicts:
@@ -222,95 +323,38 @@ class TestConflicts:
         node = healthy().put(STATIC, spec()).put("/etc/cdi/second.yaml", spec())
         assert outcome(node, "no-conflicts").status == "fail"
 
+    def test_devices_that_each_stand_in_one_file_are_counted(self) -> None:
+        assert outcome(healthy(), "no-conflicts").found == "3 devices, each in one file"
 
-class TestCurrent:
-    def test_a_driver_update_fails_with_both_versions(self) -> None:
-        found = outcome(healthy().put(SPEC, spec(version="550.54.14")), "spec-current")
-        assert found.status == "fail"
-        assert "550.54.14" in found.found
-        assert driver.VERSION in found.found
+    def test_conflicts_of_other_kinds_pass(self) -> None:
+        text = spec(kind="management.nvidia.com/gpu")
+        node = healthy().put("/etc/cdi/a.yaml", text).put("/etc/cdi/b.yaml", text)
+        assert outcome(node, "no-conflicts").status == "pass"
 
-    def test_an_old_driver_whose_libraries_linger_fails_too(self) -> None:
-        node = libraries(healthy().put(SPEC, spec(version="550.54.14")), "550.54.14")
-        assert outcome(node, "spec-current").status == "fail"
+    def test_many_conflicts_are_named_up_to_six(self) -> None:
+        node = healthy(3).remove(SPEC).put(STATIC, spec(3)).put("/etc/cdi/x.yaml", spec(3))
+        found = outcome(node, "no-conflicts")
+        assert " and more in " in found.found
+        assert len(found.evidence) == 3
+        assert found.evidence[0].source == "as the registry says"
+        assert found.remedy is not None
+        few = healthy().remove(SPEC).put(STATIC, spec()).put("/etc/cdi/x.yaml", spec())
+        assert " and more" not in outcome(few, "no-conflicts").found
 
-    @pytest.mark.parametrize(
-        "path", ["/usr/bin/nvidia-cdi-hook", f"{LIBS}/libcuda.so.{driver.VERSION}", "/usr/bin/nvidia-smi"]
-    )
-    def test_a_path_that_is_gone_fails_at_its_line(self, path: str) -> None:
-        found = outcome(healthy().remove(path), "spec-current")
-        assert found.status == "fail"
-        assert path in found.found
-        assert found.where is not None
-        assert path in spec().splitlines()[(found.where.line or 0) - 1]
+    def test_of_two_alike_the_one_that_is_not_usually_written_goes(self) -> None:
+        node = healthy().remove(SPEC).put("/etc/cdi/a.yaml", spec()).put("/etc/cdi/b.yaml", spec())
+        assert outcome(node, "no-conflicts").where == Where("/etc/cdi/b.yaml")
+        old = spec(version="550.54.14")
+        both = healthy().remove(SPEC).put(STATIC, old).put("/etc/cdi/b.yaml", old)
+        assert outcome(both, "no-conflicts").where == Where("/etc/cdi/b.yaml")
 
-    def test_a_hook_that_is_not_executable_fails(self) -> None:
-        assert "no program" in outcome(healthy().put("/usr/bin/nvidia-cdi-hook", b""), "spec-current").found
-
-    def test_another_major_after_a_reboot_fails(self) -> None:
-        found = outcome(healthy().put(SPEC, spec(uvm=237)), "spec-current")
-        assert found.status == "fail"
-        assert "237,0" in found.found
-        assert "238,0" in found.found
-
-    def test_a_spec_without_uvm_fails(self) -> None:
-        assert "no /dev/nvidia-uvm" in outcome(healthy().put(SPEC, spec(uvm=None)), "spec-current").found
-
-    def test_a_gpu_that_was_taken_out_fails(self) -> None:
-        found = outcome(healthy().put(SPEC, spec(2)), "spec-current")
-        assert found.status == "fail"
-        assert "/dev/nvidia1 is not there" in found.found
-
-    def test_a_node_that_the_driver_should_have_is_the_drivers_affair(self) -> None:
-        assert outcome(healthy().remove("/dev/nvidia0"), "spec-current").status == "pass"
-
-    def test_a_device_node_that_is_a_link_is_none_to_cdi(self) -> None:
-        node = healthy().remove("/dev/nvidia0").device("/dev/real", 195, 0).link("/dev/nvidia0", "/dev/real")
-        assert "no device node" in outcome(node, "spec-current").found
-
-
-class TestComplete:
-    def test_a_gpu_that_was_added_fails(self) -> None:
-        found = outcome(healthy(2).put(SPEC, spec(1)), "devices-complete")
-        assert found.status == "fail"
-        assert "GPU 1" in found.found
-
-    def test_all_alone_does_not_suffice(self) -> None:
-        assert (
-            outcome(healthy().put(SPEC, spec(listed=device("all", 0))), "devices-complete", "cri-cdi").status == "fail"
-        )
-
-    def test_names_by_uuid_alone_suffice_for_pods_and_not_for_ctr_gpus(self) -> None:
-        node = healthy().put(SPEC, spec(listed=device(driver.uuid(0), 0)))
-        assert outcome(node, "devices-complete", "cri-cdi").status == "pass"
-        assert outcome(node, "devices-complete", "ctr-cdi").status == "pass"
-        found = outcome(node, "devices-complete", "ctr-gpus")
-        assert found.status == "fail"
-        assert "by its index" in found.found
-
-    def test_every_mig_device_counts(self) -> None:
-        node = healthy()
-        xml = driver.gpu_xml(0, mig="Enabled", mig_devices=driver.mig_xml(0, 1) + driver.mig_xml(1, 2))
-        driver.smi(node, driver.smi_xml(xml))
-        assert "MIG device 0:0" in outcome(node, "devices-complete").found
-        node.put(SPEC, spec(listed=device("0:0", 0) + device("0:1", 0) + device("all", 0)))
-        assert outcome(node, "devices-complete").status == "pass"
-        node.put(SPEC, spec(listed=device("0:0", 0) + device("all", 0)))
-        assert "MIG device 0:1" in outcome(node, "devices-complete").found
-
-    def test_where_nvml_does_not_answer_nothing_is_known(self) -> None:
-        found = driver.smi(healthy(), "", rc=9).judge().findings["cdi.devices-complete"]
-        assert found.status == "blocked"
-        assert found.blocked_by == ("driver.nvml-answers",)
+    def test_without_a_loaded_driver_no_spec_is_stale(self) -> None:
+        bare = spec().replace(f".so.{driver.VERSION}", ".so.1").replace(f"--host-driver-version={driver.VERSION}", "x")
+        node = unloaded(healthy()).remove(SPEC).put(STATIC, spec()).put("/etc/cdi/b.yaml", bare)
+        assert outcome(node, "no-conflicts").where == Where("/etc/cdi/b.yaml")
 
 
 class TestRefresh:
-    def test_the_units_suffice_and_so_does_a_spec_in_etc(self) -> None:
-        assert one(healthy(), "cdi.refresh").status == "pass"
-        node = healthy().remove(SPEC).put(STATIC, spec())
-        node.units.clear()
-        assert one(node, "cdi.refresh").status == "pass"
-
     def test_neither_is_a_warning(self) -> None:
         node = healthy()
         for unit in ("nvidia-cdi-refresh.service", "nvidia-cdi-refresh.path"):
@@ -322,13 +366,48 @@ class TestRefresh:
             "sudo systemctl enable --now nvidia-cdi-refresh.path nvidia-cdi-refresh.service",
         )
 
-    def test_a_unit_that_failed_is_a_warning(self) -> None:
-        node = healthy()
-        node.units["nvidia-cdi-refresh.service"].update(ActiveState="failed", Result="exit-code")
-        assert "exit-code" in one(node, "cdi.refresh").found
-
     def test_without_a_spec_there_is_nothing_to_keep(self) -> None:
         assert one(healthy().remove(SPEC), "cdi.refresh").status == "not-applicable"
+
+    def test_what_brings_the_spec_back_is_named(self) -> None:
+        enabled = one(healthy(), "cdi.refresh")
+        words = "nvidia-cdi-refresh.service and nvidia-cdi-refresh.path enabled"
+        assert (enabled.status, enabled.found) == ("pass", words)
+        node = healthy()
+        node.units.clear()
+        bare = one(node, "cdi.refresh")
+        assert bare.status == "warn"
+        assert bare.found.startswith(f"{SPEC} is gone after a reboot")
+        assert bare.remedy is not None
+        assert bare.remedy.summary
+        node.put("/etc/os-release", "ID=nixos\n")
+        assert one(node, "cdi.refresh") == passed("NixOS generates it at each boot")
+        for kept in (healthy().put(STATIC, spec()), healthy().remove(SPEC).put(STATIC, spec())):
+            kept.units.clear()
+            found = one(kept, "cdi.refresh")
+            assert (found.status, found.found) == ("pass", f"{STATIC} is not below /var/run")
+
+    def test_an_enabled_unit_that_failed_is_a_warning(self) -> None:
+        node = healthy()
+        node.units["nvidia-cdi-refresh.service"].update(ActiveState="failed", Result="exit-code")
+        found = one(node, "cdi.refresh")
+        assert (found.status, found.found) == ("warn", "nvidia-cdi-refresh.service failed (exit-code)")
+        assert found.remedy is not None
+        assert found.remedy.commands
+
+    def test_specs_below_run_or_var_run_are_gone_after_a_reboot(self) -> None:
+        """A bad file too."""
+        for node in (
+            healthy(cri='cdi_spec_dirs = ["/run/cdi"]\n').remove(SPEC).put("/run/cdi/nvidia.yaml", spec()),
+            healthy().put(SPEC, "kind: [nvidia.com/gpu\n"),
+        ):
+            node.units.clear()
+            assert one(node, "cdi.refresh").status == "warn"
+
+    def test_only_nvidias_gpu_specs_are_to_be_kept(self) -> None:
+        node = healthy().put(SPEC, spec(kind="management.nvidia.com/gpu"))
+        assert one(node, "cdi.refresh").status == "not-applicable"
+        assert devices(2).count("name:") == 5
 
 
 @reference
@@ -380,24 +459,3 @@ def test_what_nvidia_ctk_makes_of_such_files_is_what_the_checks_say(
             failing = name
     assert failing == check
     assert ("problem" in says) == (check is not None)
-
-
-def test_no_route_by_cdi_is_no_answer() -> None:
-    from pytest_gpuready.views.cdi import Cdi  # noqa: PLC0415 - only here
-    from tests.support.toolkit import views  # noqa: PLC0415 - only here
-
-    with pytest.raises(NotApplicable, match="mode jit-cdi"):
-        views(healthy()).get(Cdi).reader("cri-handler")
-    assert devices(1).count("name:") == 3
-
-
-@pytest.mark.parametrize(("version", "by_cdi"), [("2.2.0", False), ("2.3.0", True)])
-def test_nerdctl_goes_through_cdi_from_2_3_on(version: str, *, by_cdi: bool) -> None:
-    node = healthy(release="2.1.9").program("/usr/bin/nerdctl").remove(SPEC)
-    node.answer(("nerdctl", "--version"), f"nerdctl version {version}\n")
-    answer = ask(node, "cdi.spec-present")
-    assert isinstance(answer, dict)
-    assert ("nerdctl" in answer) == by_cdi
-    assert one(node, "toolkit.container-cli", "nerdctl").status == ("not-applicable" if by_cdi else "pass")
-    node.remove("/usr/bin/nvidia-container-cli")
-    assert one(node, "toolkit.container-cli", "nerdctl").status == ("not-applicable" if by_cdi else "fail")

@@ -32,7 +32,7 @@ def restarted(node: SimNode) -> Finding:
     return node.judge().findings["containerd.restarted"]
 
 
-def test_a_clock_in_1970_changes_no_finding_where_the_daemon_tells_what_it_loaded() -> None:
+def test_a_clock_in_1970_changes_nothing_where_the_daemon_answers() -> None:
     ours, theirs = healthy(SimNode()).judge(), unset(healthy(SimNode())).judge()
     told = {name: (finding.status, finding.outcome.found) for name, finding in theirs.findings.items()}
     assert told == {name: (finding.status, finding.outcome.found) for name, finding in ours.findings.items()}
@@ -48,7 +48,7 @@ def test_files_from_before_the_boot_are_no_sign_of_a_change_since() -> None:
     assert found.outcome.remedy is not None
 
 
-def test_a_change_under_a_clock_in_1970_is_never_older_than_the_start() -> None:
+def test_a_change_in_1970_is_never_older_than_the_start() -> None:
     """Edited ten minutes after the boot, then the clock was set: its time is fifty-six years before the daemon's."""
     node = says(healthy(SimNode()), NO_TOOL)
     node.tree[CONFIG].mtime = node.tree[CONFIG].ctime = MINUTES

@@ -62,7 +62,7 @@ def test_what_nvidias_runtime_lacks_does_not_matter_where_containerd_finds_runc(
     assert one(made, "containerd.runc", "ctr-gpus").found == "/opt/x/runc"
 
 
-def test_where_it_is_not_known_what_nvidias_runtime_finds_it_is_a_root_of_its_own() -> None:
+def test_runc_is_a_root_where_the_runtimes_view_is_unknown() -> None:
     made = toolkit(debian(healthy(SimNode()))).remove("/usr/bin/runc").deny(CONFIG)
     assert made.judge().findings["containerd.runc"].status == "fail"
 
@@ -151,7 +151,7 @@ def test_a_runc_that_does_not_run_is_the_root_of_every_route(said: str, rc: int)
         assert report.routes[route].roots == ("containerd.runc",)
 
 
-def test_the_last_word_of_a_broken_runc_is_told_and_all_are_the_evidence() -> None:
+def test_a_broken_runcs_last_line_is_told_and_all_are_evidence() -> None:
     made = looked(ready(), "/usr/bin/containerd-shim-runc-v2", said="sh: 1:\n> Exec format error\n>  ", rc=126)
     outcome = one(made, "containerd.runc", "ctr-gpus")
     assert outcome.found == "/usr/bin/runc --version ends with 126: Exec format error"

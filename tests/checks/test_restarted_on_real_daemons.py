@@ -152,9 +152,7 @@ def nobody_asks(node: PrivateNode) -> None:
 
 
 @pytest.mark.parametrize("change", [touched, deleted, restored])
-def test_where_nobody_can_ask_a_newer_time_is_unknown(
-    node: PrivateNode, change: Callable[[PrivateNode], object]
-) -> None:
+def test_without_a_client_a_newer_time_is_unknown(node: PrivateNode, change: Callable[[PrivateNode], object]) -> None:
     """Also of a file with its old times, by its ctime, and of a drop-in that is gone, by its folder."""
     nobody_asks(node)
     # The start is known to a second (btime of /proc/stat): files of that very second would be in doubt.
@@ -176,7 +174,7 @@ def test_where_nobody_can_ask_a_newer_time_is_unknown(
 
 
 @pytest.mark.parametrize(("old", "new"), [(old, new) for old in VERSIONS for new in VERSIONS if old != new])
-def test_after_an_upgrade_the_files_are_read_as_the_new_program_reads_them(old: str, new: str) -> None:
+def test_after_an_upgrade_files_are_read_as_the_new_program_does(old: str, new: str) -> None:
     """A difference is one that the restart would make: enable_cdi, which is on by default from 2.0."""
     with PrivateNode(old, {CONFIG: main(2, runc(2), handler(2))}) as node:
         node.install(new)

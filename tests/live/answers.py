@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.containerd_api.grpcwire import encode, frame
 from pytest_gpuready.judge import judge
 from pytest_gpuready.live.script import REQUEST
+from pytest_gpuready.model import Settings
 from pytest_gpuready.node.facts import Fact
+from pytest_gpuready.routes import ROUTES
+from tests.support import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_gpuready.model import Settings
+    from pytest_gpuready.model import Evidence, Outcome, Remedy
     from pytest_gpuready.node.facts import State
     from pytest_gpuready.report.model import NodeReport
     from tests.support.simnode import SimNode
@@ -97,3 +100,45 @@ def judged(node: SimNode, answer: bytes | None, settings: Settings, *, state: St
     if answer is not None:
         facts.add(REQUEST, Fact(state, answer, 0))
     return judge(facts, settings)
+
+
+#: Both kinds of clients, and containers are run.
+LIVE = Settings(routes=("ctr-gpus", "cri-handler"), live=True)
+CLIENT = Settings(routes=("ctr-gpus",), live=True)
+#: Both, with an image that the user names.
+NAMED = Settings(routes=LIVE.routes, live=True, image="nvidia/cuda:12.8.1-base-ubuntu24.04")
+CTR, CRI = ROUTES["ctr-gpus"].command, ROUTES["cri-handler"].command
+HOST, IMAGE = section("host", probed()), section("image", b"")
+
+
+def report(*sections: bytes, settings: Settings = LIVE) -> NodeReport:
+    """Return the report on a ready node whose run printed these sections."""
+    return judged(nodes.ready(), whole(*sections), settings)
+
+
+def gpus(output: bytes, rc: int = 0, *, host: bytes = HOST) -> NodeReport:
+    """Return the report where the container of ctr-gpus printed this and the pod is fine."""
+    return report(
+        host,
+        IMAGE,
+        section("ctr-gpus", output, rc),
+        section("ctr.none", nothing()),
+        pod("cri-handler", probed(), nothing()),
+    )
+
+
+def pods(calls: bytes) -> NodeReport:
+    """Return the report where the pod came to this and ctr-gpus is fine."""
+    return report(HOST, IMAGE, section("ctr-gpus", probed()), section("ctr.none", nothing()), calls)
+
+
+def said(found: NodeReport, check: str = "live.ctr-gpus") -> tuple[str, str, tuple[Evidence, ...]]:
+    """Return status, words and evidence of a check."""
+    outcome = found.findings[check].outcome
+    return outcome.status, outcome.found, outcome.evidence
+
+
+def remedy(outcome: Outcome) -> Remedy:
+    """Return the remedy, which must be there."""
+    assert outcome.remedy is not None
+    return outcome.remedy

@@ -8,7 +8,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuready.checks.catalogue import REACHABLE, catalogue
+from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.model import Answer, Outcome, Remedy, failed, passed, unknown
 from pytest_gpuready.node.facts import Facts
 from pytest_gpuready.remedies import Remedies
@@ -16,7 +16,7 @@ from pytest_gpuready.routes import ROUTES
 from pytest_gpuready.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_gpuready.routes import Route
 
@@ -50,13 +50,27 @@ def data_mutants() -> Iterator[DataMutant]:
         for status in ANSWERS:
             yield DataMutant("answer", check.id, status, module, check.func.__name__)
         for need in check.needs:
-            if need == REACHABLE and len(check.needs) > 1:
-                continue  # it comes with whatever else is needed; nobody wrote it down
+            if need in _needed(check.needs):
+                continue  # it comes with what else is needed
             yield DataMutant("need", check.id, need)
     for route in ROUTES.values():
-        for name in required(route):
+        names = required(route)
+        for name in names:
+            if name in _needed(names):
+                continue  # it comes with what else is required
             yield DataMutant("route", route.id, name)
     yield from _remedies()
+
+
+def _needed(names: Iterable[str]) -> set[str]:
+    """Return all checks that these need, and what those need."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        more = [need for need in catalogue()[left.pop()].needs if need not in found]
+        found.update(more)
+        left += more
+    return found
 
 
 class _Said:

@@ -37,17 +37,15 @@ FACT_TESTS: tuple[str, ...] = (
     "tests/checks",
     "tests/remedies",
     "tests/test_judge.py",
-    "tests/test_judge_edges.py",
     "tests/test_routes.py",
-    "tests/test_routes_edges.py",
     "tests/test_requires.py",
     "tests/test_never_vacuous.py",
 )
 
 Mutant = code.CodeMutant | data.DataMutant
 
-#: Modules whose tests state a table itself.
-_STATED = ("tests/checks/test_needs.py", "tests/test_requires.py")
+#: Modules whose tests decide on the tables of needs and of routes.
+_STATED = ("tests/checks/test_roots.py", "tests/test_requires.py")
 
 #: A child's words: nothing was seen to differ.
 _IDLE = 3
@@ -264,7 +262,7 @@ def _hint(mutant: Mutant) -> str:
 
 
 def _all(module: Seen, name: str) -> int:
-    """All tests of a module that states the table itself, no test of another."""
+    """All tests of a module that decides on a table, no test of another."""
     return (1 << len(module.tests)) - 1 if module.tests and module.tests[0].startswith(name) else 0
 
 

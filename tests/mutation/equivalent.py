@@ -75,6 +75,10 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         "the file in which a setting stands is there; only its type says that it may be none",
     ),
     (
+        r"need toolkit\.runtime-works: toolkit\.installed",
+        "without a runtime that can be executed, the check itself names toolkit.installed as its cause",
+    ),
+    (
         r"checks/live\.py:\d+ _route_check: 'live\.image' dropped",
         "it runs when the module is imported, before any test; `need live.…: live.image` is the same change",
     ),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support import driver
+from tests.support.simnode import SimNode
+from tests.support.toolkit import containerd, debian, one, toolkit
 
 if TYPE_CHECKING:
-    from tests.support.simnode import SimNode
+    from pytest_gpuready.model import Outcome
 
 SPEC = "/var/run/cdi/nvidia.yaml"
+STATIC = "/etc/cdi/nvidia.yaml"
+GENERATE = (f"sudo nvidia-ctk cdi generate --output={SPEC}",)
 LIBS = driver.LIBS
 NAMES = ("libcuda.so", "libnvidia-ml.so", "libnvidia-ptxjitcompiler.so")
 
@@ -88,3 +92,13 @@ def cdi(node: SimNode, gpus: int = 1, *, path: str = SPEC) -> SimNode:
     node.unit("nvidia-cdi-refresh.service", ActiveState="inactive", SubState="dead", UnitFileState="enabled")
     node.unit("nvidia-cdi-refresh.path", UnitFileState="enabled")
     return node.put(path, spec(gpus))
+
+
+def healthy(gpus: int = 1, *, release: str = "2.3.4", cri: str = "") -> SimNode:
+    """Return a node whose ctr gives GPUs by CDI, with a spec that is right."""
+    return cdi(containerd(toolkit(driver.h100(debian(SimNode()), gpus)), release, cri=cri), gpus)
+
+
+def outcome(node: SimNode, name: str, route: str = "ctr-gpus") -> Outcome:
+    """Return what a check of the CDI family answers for a route."""
+    return one(node, f"cdi.{name}", route)

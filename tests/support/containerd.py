@@ -10,8 +10,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.containerd_api.ask import SERVER_PATH, STATUS_PATH, VERSION_PATH
 from pytest_gpuready.containerd_api.grpcwire import encode
+from pytest_gpuready.judge import judge
+from pytest_gpuready.model import Settings
 from pytest_gpuready.views import Views
 from pytest_gpuready.views.containerd_config import ContainerdConfig
 from tests.containerd_api.support import curl_call, curl_output
@@ -20,6 +23,10 @@ from tests.support.simnode import Proc, SimNode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_gpuready.model import Outcome
+    from pytest_gpuready.report.model import Finding, NodeReport
+
+RELEASES = ("1.6.39", "1.7.24", "2.1.9")
 SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
 RUNTIME = "/usr/bin/nvidia-container-runtime"
@@ -30,6 +37,9 @@ IMPORTS = 'imports = ["/etc/containerd/conf.d/*.toml"]\n'
 RUNC = '  runtime_type = "io.containerd.runc.v2"\n'
 K3S_CONFIG = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
 K3S_SOCKET = "/run/k3s/containerd/containerd.sock"
+RESTART = "sudo systemctl restart containerd"
+#: The node has no program that could ask the daemon.
+NO_TOOL = b"via=none\nsocket=ok\n"
 
 
 def table(release: str) -> str:
@@ -201,3 +211,46 @@ def stopped(node: SimNode) -> SimNode:
     if "containerd.service" in node.units:
         node.units["containerd.service"] |= {"ActiveState": "inactive", "SubState": "dead", "MainPID": "0"}
     return node.answer(("containerd API", SOCKET), b"via=none\nsocket=absent\n")
+
+
+def several(node: SimNode) -> SimNode:
+    """Add a second daemon at a socket of its own, without the handler."""
+    args = ["containerd", "-a", "/run/other.sock", "-c", "/etc/other.toml"]
+    node.process(Proc(901, "containerd", args, "/usr/bin/containerd"))
+    node.put("/etc/other.toml", "version = 2\n").socket("/run/other.sock")
+    return says(node, Live("1.7.24"), "/run/other.sock")
+
+
+def mine(report: NodeReport) -> list[str]:
+    """Return the roots of this family and the node's that keep a required route from being ready."""
+    return [f.check.id for f in report.roots if f.check.family in ("containerd", "node") and f.keeps]
+
+
+def finding(node: SimNode, name: str, settings: Settings | None = None) -> Finding:
+    """Return the finding of one of containerd's checks."""
+    return node.judge(settings).findings[f"containerd.{name}"]
+
+
+def outcome(node: SimNode, name: str, settings: Settings | None = None) -> Outcome:
+    """Return what one of containerd's checks says."""
+    return finding(node, name, settings).outcome
+
+
+def commands(node: SimNode, name: str, settings: Settings | None = None) -> Sequence[str]:
+    """Return the commands that one of containerd's checks brings."""
+    remedy = outcome(node, name, settings).remedy
+    assert remedy is not None
+    return remedy.commands
+
+
+def summary(node: SimNode, name: str, settings: Settings | None = None) -> str:
+    """Return the summary of the remedy that one of containerd's checks brings."""
+    remedy = outcome(node, name, settings).remedy
+    assert remedy is not None
+    return remedy.summary
+
+
+def binary(node: SimNode) -> Finding:
+    """Return the finding of handler-binary by itself, whatever the toolkit's checks say."""
+    checks = {key: check for key, check in catalogue().items() if check.family in ("node", "containerd")}
+    return judge(node.facts(), Settings(), checks=checks).findings["containerd.handler-binary"]

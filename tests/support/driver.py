@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from tests.support.simnode import SimNode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.support.simnode import SimNode
+    from pytest_gpuready.model import Settings
+    from pytest_gpuready.report.model import Finding
 
+UBUNTU = 'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n'
 H100 = 0x2330
 VERSION = "580.159.04"
 ELF64 = "7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00 03 00 3e 00"
@@ -234,3 +238,47 @@ def information(node: SimNode, number: int, *, excluded: bool = False, uuid_: st
         f"Bus Location: \t {address(number)}\nDevice Minor: \t {number}\nGPU Excluded:\t "
         f"{'Yes' if excluded else 'No'}\n",
     )
+
+
+def ubuntu(gpus: int = 1) -> SimNode:
+    """Return a healthy H100 node on Ubuntu with sudo, asked by an ordinary user."""
+    node = SimNode().put("/etc/os-release", UBUNTU).program("/usr/bin/apt-get").program("/usr/bin/sudo")
+    return h100(node.program("/usr/sbin/update-initramfs"), gpus)
+
+
+def unloaded(node: SimNode) -> SimNode:
+    """Unload the module and take away what it makes."""
+    node.remove("/sys/module/nvidia", "/sys/module/nvidia_uvm", "/proc/driver/nvidia")
+    for path in [path for path in node.tree if path.startswith("/dev/nvidia")]:
+        node.remove(path)
+    return gpus_on_bus(node, driver="")
+
+
+def lists(*gpus: str) -> SimNode:
+    """Return a node with as many GPUs, whose nvidia-smi lists these."""
+    return smi(h100(SimNode().put("/etc/os-release", UBUNTU), len(gpus)), smi_xml(*gpus))
+
+
+def find(node: SimNode, check: str, settings: Settings | None = None) -> Finding:
+    """Return the finding of one of the driver's checks."""
+    return node.judge(settings).findings[f"driver.{check}"]
+
+
+def commands(finding: Finding) -> str:
+    """Return the remedy's commands, one per line."""
+    assert finding.outcome.remedy is not None, finding.outcome
+    return "\n".join(finding.outcome.remedy.commands)
+
+
+def evidence(node: SimNode, check: str) -> list[tuple[str, str]]:
+    """Return source and text of each piece of evidence; the finding must be known."""
+    found = find(node, check)
+    assert found.status in ("fail", "warn", "pass")
+    return [(item.source, item.text) for item in found.outcome.evidence]
+
+
+def failed(node: SimNode, check: str) -> str:
+    """Return what a failing check says."""
+    found = find(node, check)
+    assert found.status == "fail"
+    return found.outcome.found

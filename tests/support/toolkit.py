@@ -12,14 +12,22 @@ from pytest_gpuready.checks.catalogue import catalogue
 from pytest_gpuready.model import Outcome, Settings
 from pytest_gpuready.remedies import Remedies
 from pytest_gpuready.views import VIEWS, Views
-from pytest_gpuready.views.toolkit import CONFIG
-from tests.support.simnode import Proc
+from pytest_gpuready.views.toolkit import CONFIG, OPERATOR_CONFIG
+from tests.support.simnode import Proc, SimNode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.support.simnode import SimNode
-
+#: The folder in which the GPU operator installs the toolkit.
+OPERATOR = "/usr/local/nvidia/toolkit"
+RUNTIME = "/usr/bin/nvidia-container-runtime"
+#: A place of its own, which a handler may name.
+MINE = "/opt/nv/nvidia-container-runtime"
+CLI = "/usr/bin/nvidia-container-cli"
+#: The daemon's PATH, as an outcome shows it.
+FOLDERS = "/usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin"
+#: The programs of the base package.
+MOST = ("nvidia-container-runtime", "nvidia-ctk", "nvidia-cdi-hook")
 VERSION = "1.18.2"
 NAMES = (
     "nvidia-container-runtime",
@@ -224,3 +232,21 @@ def one(node: SimNode, check_id: str, route: str | None = None) -> Outcome:
         return answer
     assert route is not None, f"{check_id} answers per route: {sorted(answer)}"
     return answer[route]
+
+
+def healthy() -> SimNode:
+    """Return Debian with the toolkit and a containerd whose handler runs it."""
+    return containerd(toolkit(debian(SimNode())))
+
+
+def operators(version: str = "1.18.2", mode: str = "auto") -> SimNode:
+    """Return a node on which the GPU operator has installed the toolkit."""
+    node = toolkit(debian(SimNode()), version, folder=OPERATOR).remove(CONFIG)
+    packages(node, owners={})
+    node.put(OPERATOR_CONFIG, DEFAULT_CONFIG.replace('mode = "auto"', f'mode = "{mode}"'))
+    return named(containerd(node), f"{OPERATOR}/nvidia-container-runtime")
+
+
+def named(node: SimNode, path: str) -> SimNode:
+    """Make the handler name the runtime at another path."""
+    return config(node, RUNTIME, path, path="/etc/containerd/config.toml")
