@@ -79,7 +79,7 @@ def test_each_file_is_parsed_once(name: str, parses: list[bytes]) -> None:
         assert len(set(parses) - on_disk) < 5
 
 
-def test_a_node_over_its_time_is_unknown_by_one_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_over_its_time_is_unknown_by_one_root_and_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = nodes.ready().facts()
     monkeypatch.setattr(budget, "SECONDS", 0.0)
     report = judged(facts, Settings())
