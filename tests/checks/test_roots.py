@@ -184,6 +184,12 @@ FAULTS: dict[str, Fault] = {
     "containerd.selected": Fault(
         elsewhere, PODS, {"containerd.restarted", "kubernetes.allocatable", "kubernetes.runtime-endpoint"}
     ),
+    "containerd.selected, as the user named it": Fault(
+        lambda node: node,
+        EVERY,
+        AFTER_RUNNING | {"containerd.running", "kubernetes.runtime-endpoint"},
+        Settings(routes=tuple(ROUTES), socket="/run/gone.sock"),
+    ),
     "containerd.supports-route": Fault(lambda node: node.remove("/usr/bin/nerdctl"), {"nerdctl"}, set()),
     "containerd.ctr": Fault(lambda node: node.remove("/usr/bin/ctr"), CTR, set()),
     "containerd.runc": Fault(

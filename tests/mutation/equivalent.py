@@ -79,6 +79,10 @@ EQUIVALENT: tuple[tuple[str, str], ...] = (
         "without a runtime that can be executed, the check itself names toolkit.installed as its cause",
     ),
     (
+        r"need live\.(isolation|same-gpus): live\.image",
+        "without an image no container runs, and a route's container that did not run is the root of both already",
+    ),
+    (
         r"checks/live\.py:\d+ _route_check: 'live\.image' dropped",
         "it runs when the module is imported, before any test; `need live.…: live.image` is the same change",
     ),
