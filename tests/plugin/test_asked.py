@@ -11,6 +11,7 @@ import pytest
 
 from pytest_gpuready.asked import command
 from pytest_gpuready.inputs import hidden
+from tests.plugin.conftest import QUICK
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Nodes, Pytest
@@ -129,7 +130,7 @@ def test_commas_inside_brackets_do_not_split(run: Pytest, nodes: Nodes) -> None:
 def test_hosts_come_from_standard_input(run: Pytest, nodes: Nodes) -> None:
     """Also for xdist's workers, which have none."""
     text = f"# from a scheduler\n{nodes.bare}\n{nodes.containerd}\n".encode()
-    args = ["--gpuready", "--gpuready-hosts-file=-", f"--gpuready-json={run.json}", "-n2", "-v"]
+    args = [*QUICK, "--gpuready", "--gpuready-hosts-file=-", f"--gpuready-json={run.json}", "-n2", "-v"]
     done = run.pytester.run(sys.executable, "-m", "pytest", *args, stdin=text)
     assert done.ret == 1
     report = json.loads(run.json.read_text("utf-8"))

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_gpuready.node.snapshot import read
 from pytest_gpuready.report.json import dumps
-from tests.plugin.conftest import spied
+from tests.plugin.conftest import QUICK, spied
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def test_ctrl_c_is_2_with_what_was_found_so_far(run: Pytest, nodes: Nodes, more:
     pids = run.path / "pids"
     environment = {**os.environ, "PATH": f"{run.path}/bin:{os.environ['PATH']}", "HANGING_PIDS": str(pids)}
     hosts = f"--hosts={nodes.bare},podman://hangs"
-    args = ["--gpuready", hosts, f"--gpuready-json={run.json}", "--gpuready-jobs=1", *more]
+    args = [*QUICK, "--gpuready", hosts, f"--gpuready-json={run.json}", "--gpuready-jobs=1", *more]
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *args],
         stdout=subprocess.PIPE,
@@ -106,7 +106,7 @@ def test_standard_output_is_one_json_document(run: Pytest, plain: dict[str, Any]
     run.file(
         "test_theirs.py", "import os\ndef test_one():\n    print('printed')\n    os.system('echo from a program')\n"
     )
-    args = ["-m", "pytest", "--gpuready", f"--hosts={run.spec}", "--gpuready-json=-", *more]
+    args = ["-m", "pytest", *QUICK, "--gpuready", f"--hosts={run.spec}", "--gpuready-json=-", *more]
     done = run.pytester.run(sys.executable, *args)
     result = type(run.raw("--version"))(int(done.ret), "", "", json.loads(done.stdout.str()))
     assert result.judged == plain

@@ -10,7 +10,7 @@ import testinfra.backend
 
 from pytest_gpuready.asked import share_hosts
 from pytest_gpuready.node.snapshot import read
-from tests.plugin.conftest import spied
+from tests.plugin.conftest import QUICK, spied
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Nodes, Pytest
@@ -56,7 +56,7 @@ def test_a_test_runs_on_every_node(run: Pytest, nodes: Nodes) -> None:
 
 def test_workers_of_xdist_know_the_hosts_of_standard_input(run: Pytest, nodes: Nodes) -> None:
     run.file("test_theirs.py", "def test_name(platform):\n    assert platform.hostname == 'gpu-node'\n")
-    args = ["-m", "pytest", "--gpuready-hosts-file=-", "-n1", "-v", "test_theirs.py"]
+    args = ["-m", "pytest", *QUICK, "--gpuready-hosts-file=-", "-n1", "-v", "test_theirs.py"]
     done = run.pytester.run(sys.executable, *args, stdin=f"{nodes.bare}\n{nodes.containerd}\n".encode())
     assert done.ret == 0
     assert "2 passed" in done.stdout.str()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugin.conftest import QUICK
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -37,7 +39,7 @@ def on_a_terminal(columns: int, command: list[str], folder: Path) -> bytes:
 
 def test_on_a_real_terminal_it_is_one_line(run: Pytest, nodes: Nodes) -> None:
     """A pty as pytest's terminal: one line is rewritten, and left as it is at the end."""
-    args = ["--gpuready", "--hosts", f"{nodes.bare},{nodes.silent}", "-p", "no:cacheprovider"]
+    args = [*QUICK, "--gpuready", "--hosts", f"{nodes.bare},{nodes.silent}", "-p", "no:cacheprovider"]
     said = on_a_terminal(60, [sys.executable, "-m", "pytest", *args], run.path).decode("utf-8", "replace")
     (progress,) = [one for one in said.split("\n") if "nodes done" in one]
     drawn = [text for text in progress.split("\r") if text]

@@ -89,25 +89,30 @@ def shown(remedy: Remedy) -> Remedy:
 # ------------------------------------------------------------------------------------------------ whole nodes
 
 
+def handler_bodies(release: str, text: str) -> Iterator[str]:
+    """Containerd's configuration with a handler that is named as the text says, with a fault each."""
+    whole = containerd.config(release, name=toml_string(text))
+    yield containerd.config(release).partition("[")[0]
+    yield whole
+    yield whole.replace('  runtime_type = "io.containerd.runc.v2"\n', "")
+    yield whole.replace("/usr/bin/nvidia-container-runtime", "/usr/bin/none")
+    yield whole.replace("SystemdCgroup = false", "SystemdCgroup = 3")
+    yield f'disabled_plugins = ["io.containerd.grpc.v1.cri", "cri"]\n{whole}'
+    yield f"{whole}\n[broken\n"
+    yield f'{whole}\nkey = "open\n'
+    yield f"imports = [{toml_string(f'/etc/{text}/conf.d/*.toml')}]\n{whole}"
+    yield "version = 9\n"
+
+
 def handler_nodes(text: str) -> Iterator[SimNode]:
-    """Containerd's configuration lies, and its handler is named, as the text says."""
+    """Containerd's configuration lies, and its handler is named, as the text says.
+
+    Two releases with the text of all fragments; the other texts, which are few characters, with one of them in turn.
+    """
     place = f"/etc/{text}/config.toml"
-    quoted = toml_string(text)
-    for release in ("1.7.24", "2.1.9"):
-        whole = containerd.config(release, name=quoted)
-        broken = (
-            containerd.config(release).partition("[")[0],
-            whole,
-            whole.replace('  runtime_type = "io.containerd.runc.v2"\n', ""),
-            whole.replace("/usr/bin/nvidia-container-runtime", "/usr/bin/none"),
-            whole.replace("SystemdCgroup = false", "SystemdCgroup = 3"),
-            f'disabled_plugins = ["io.containerd.grpc.v1.cri", "cri"]\n{whole}',
-            f"{whole}\n[broken\n",
-            f'{whole}\nkey = "open\n',
-            f"imports = [{toml_string(f'/etc/{text}/conf.d/*.toml')}]\n{whole}",
-            "version = 9\n",
-        )
-        for body in broken:
+    number = next((number for number, word in enumerate(WORDS) if text == f"{BEGIN}{word}{END}"), 0)
+    for release in ("1.7.24", "2.1.9")[number % 2 :][: 1 if number else 2]:
+        for body in handler_bodies(release, text):
             node = containerd.programs(tk.debian(SimNode()), release).put(place, body)
             node.put(f"/etc/{text}/conf.d/{text}.toml", "[broken\n")
             node.unit("containerd.service", Id="containerd.service", MainPID="900")
