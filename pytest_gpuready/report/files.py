@@ -26,7 +26,9 @@ LINE_LIMIT, LINES_LIMIT = 1000, 1500
 
 #: What the kernel makes up is an answer, no configuration; programs and identity files are none either.
 _NO_CONFIGURATION = re.compile(r"/(?:proc|sys|dev)/|.*/s?bin/|.*/os-release$|.*\.ko(?:\.[a-z0-9]+)?$")
-_REDACTED = re.compile(r"\[redacted\]\**|\*{4,}")
+#: What stands in the place of a secret that its quotes or its argument delimit. Letters and digits that were replaced
+#: one for one cannot be told from others, so that nothing counts secrets.
+REDACTED = re.compile(r"\[redacted\]\**|\*{4,}")
 
 #: Lines before and after the one that is pointed to.
 _AROUND = 3
@@ -91,11 +93,6 @@ def shown_facts(node: NodeReport) -> list[tuple[Request, Fact]]:
         if request == REACH
         or (request.kind == "file" and (request.arg[0] in pointed or not _NO_CONFIGURATION.match(request.arg[0])))
     ]
-
-
-def redactions(text: str) -> int:
-    """How many values of the text were removed as secrets, as far as that shows."""
-    return len(_REDACTED.findall(text))
 
 
 def configuration(nodes: Sequence[NodeReport]) -> dict[str, list[Version]]:

@@ -260,5 +260,6 @@ def _about(run: Run) -> str:
     return (
         f"<h2>About this report</h2>{said}"
         '<p class="quiet">Not proven: what was not looked at. Unknown is never a pass. Secrets in files and output '
-        'were removed as they arrived and show as <span class="cut">[redacted]***</span>.</p>\n'
+        'were removed as they arrived and show as <span class="cut">[redacted]***</span>, or, where nothing delimits '
+        "them, with x for each letter and 1 for each digit.</p>\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.report import markup, words
-from pytest_gpuready.report.files import difference, redactions, shown_lines
+from pytest_gpuready.report.files import REDACTED, difference, shown_lines
 from pytest_gpuready.report.markup import code, text
 from pytest_gpuready.report.text import counted
 
@@ -52,11 +52,11 @@ def _pointed(nodes: Sequence[NodeReport]) -> dict[str, dict[str, set[int]]]:
 
 def _file(path: str, versions: Sequence[Version], pointed: Mapping[str, set[int]], *, several: bool) -> str:
     common = next((version.text for version in versions if version.text is not None), None)
-    removed = sum(redactions(version.text) for version in versions if version.text is not None)
+    removed = any(REDACTED.search(version.text) for version in versions if version.text is not None)
     notes = [counted(len(versions), "version") if len(versions) > 1 else ""]
     if common is not None:
         notes.append(counted(len(shown_lines(common)), "line"))
-    notes.append(f"{counted(removed, 'secret')} removed" if removed else "")
+    notes.append("secrets removed" if removed else "")
     summary = f"{code(path)} <small>{', '.join(note for note in notes if note)}</small>"
     parts = []
     for number, version in enumerate(versions[:VERSIONS_LIMIT]):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import html
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gpuready.node.clean import clean, one_line, shorten
-from pytest_gpuready.report.files import LINE_LIMIT
+from pytest_gpuready.report.files import LINE_LIMIT, REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_gpuready.model import Status
     from pytest_gpuready.report.model import Verdict
-
-_REDACTED = re.compile(r"\[redacted\]\**|\*{4,}")
 
 
 class Sign(NamedTuple):
@@ -61,7 +58,7 @@ def command(value: str) -> str:
 
 def marked(value: str) -> str:
     """Cleaned text, escaped, in which what was removed as a secret can be seen as such."""
-    return _REDACTED.sub(lambda match: f'<span class="cut">{match[0]}</span>', html.escape(clean(value)))
+    return REDACTED.sub(lambda match: f'<span class="cut">{match[0]}</span>', html.escape(clean(value)))
 
 
 def code(value: str, limit: int = 4000) -> str:

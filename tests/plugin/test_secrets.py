@@ -150,7 +150,7 @@ def test_no_secret_of_a_recorded_node_is_in_anything_that_a_run_leaves(
     assert leaks(run) == {}
     page = (run.path / "out" / "report.html").read_text("utf-8")
     assert 'password = &quot;<span class="cut">[redacted]' in page
-    assert re.search(r"\d+ secrets removed", page)
+    assert ", secrets removed" in page
     assert "[redacted]" in (run.path / "out" / "terminal.txt").read_text("utf-8")
     assert "[redacted]" in (run.path / "out" / "junit.xml").read_text("utf-8")
 
