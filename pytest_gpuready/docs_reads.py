@@ -241,6 +241,7 @@ _SECRETS = (
     '  username = "ci"\n'
     '  password = "correct-horse-battery"\n'
     '  auth = "Y2k6Y29ycmVjdC1ob3JzZQ=="\n'
+    "[Service]\n"
     "Environment=HTTPS_PROXY=http://ci:correct-horse@proxy.example:3128 GITHUB_TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ456789\n"
     "kubelet --bootstrap-token=abcdef.0123456789abcdef\n"
 )
