@@ -232,13 +232,16 @@ LACKS = "stat /x: no answer within the deadline"
 @pytest.mark.parametrize(
     ("answer", "late", "status"),
     [
-        (Undetermined(LACKS), True, "blocked"),
-        (Undetermined("file /x: not reached: interrupted"), True, "blocked"),
-        (Undetermined("file /x was not looked at"), True, "blocked"),
+        (Undetermined(LACKS, "deadline"), True, "blocked"),
+        (Undetermined("file /x: not reached: interrupted", "not-asked"), True, "blocked"),
+        (Undetermined("file /x was not looked at", "not-asked"), True, "blocked"),
         (Undetermined("its version cannot be had"), True, "unknown"),
+        (Undetermined("the disk was not looked at"), True, "unknown"),
+        (Undetermined(LACKS, "timeout"), True, "unknown"),
+        (Undetermined("longer than 3 bytes", "truncated"), True, "unknown"),
         (failed(LACKS, expected="x"), True, "fail"),
         (passed(LACKS), True, "pass"),
-        (Undetermined(LACKS), False, "unknown"),
+        (Undetermined(LACKS, "deadline"), False, "unknown"),
     ],
 )
 def test_on_a_node_that_was_late_what_lacks_answers_for_that_has_one_root(answer: Any, late: bool, status: str) -> None:  # noqa: FBT001
