@@ -53,7 +53,7 @@ def spent() -> bool:
 def check() -> None:
     """Raise `OverBudget` where the time is spent."""
     if spent():
-        raise OverBudget(WHY)
+        raise OverBudget(WHY, "deadline")
 
 
 #: What is said of a node that is not judged to the end.

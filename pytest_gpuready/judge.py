@@ -38,7 +38,7 @@ from pytest_gpuready.model import (
     worst,
 )
 from pytest_gpuready.node.clean import clean, one_line, shorten
-from pytest_gpuready.node.facts import LATE, OVERDUE, REACH, SUDO, UNASKED, UNREACHED
+from pytest_gpuready.node.facts import LATE, REACH, SUDO
 from pytest_gpuready.quoting import can_be_pasted
 from pytest_gpuready.report.model import Finding, NodeReport, Proof, RouteReport, Snapshot, Verdict, worst_verdict
 from pytest_gpuready.routes import ROUTES, Required, live_checks, required
@@ -173,11 +173,12 @@ class Judge:
         for check in sorted(self.checks.values(), key=lambda check: check.id == PRIVILEGES):
             answer = self.answer(check)
             # What was answered as the time ran out may lack what was left out: it counts for nothing.
-            answer = _Answered(unknown(budget.WHY)) if budget.spent() else answer
+            answer = _Answered(unknown(budget.WHY, missing="deadline")) if budget.spent() else answer
             self.answers[check.id] = _cleaned(answer, advisory=check.advisory)
         if budget.spent():
             self._late = True
-            self.answers[REACHABLE] = _Answered(unknown(budget.WHY, expected="a node that is judged in that time"))
+            late = unknown(budget.WHY, expected="a node that is judged in that time", missing="deadline")
+            self.answers[REACHABLE] = _Answered(late)
         by_route = {route: self._by_route(route) for route in ROUTES}
         routes = {route: self._route(route, wanted, by_route[route]) for route in ROUTES}
         findings = {check.id: self._finding(check, wanted, by_route, routes) for check in self.checks.values()}
@@ -240,7 +241,7 @@ class Judge:
         if answered.because is not None:
             return unknown(f"{answered.because} explains it, and that check found nothing"), ()
         if answered.denied is not None:
-            return unknown(f"{answered.denied}: permission denied"), ()
+            return unknown(f"{answered.denied}: permission denied", missing="denied"), ()
         outcome = answered.for_route(route)
         if self._late and check_id != REACHABLE and _lacks_answers(outcome):
             # One root says that the node was late, rather than every check that lacks what was to be asked after it.
@@ -321,15 +322,13 @@ def _status(seen: _Sight) -> Status:
 
 
 def _lacks_answers(outcome: Outcome | None) -> bool:
-    """It is unknown for want of what did not come, or what nobody came to ask."""
-    if outcome is None or outcome.status != "unknown":
-        return False
-    return any(words in outcome.found for words in (f": {OVERDUE}", UNREACHED, UNASKED, budget.WHY))
+    """Whether it is unknown because the node's time was spent, or because a question was not asked."""
+    return outcome is not None and outcome.status == "unknown" and outcome.missing in ("deadline", "not-asked")
 
 
 def _was_not_asked(seen: _Sight) -> bool:
     outcome, roots = seen
-    return not roots and outcome is not None and outcome.not_asked
+    return not roots and outcome is not None and (outcome.status, outcome.missing) == ("not-applicable", "not-asked")
 
 
 def _is_root(seen: _Sight) -> bool:

@@ -11,23 +11,31 @@ from typing import Literal
 
 Status = Literal["pass", "fail", "warn", "blocked", "unknown", "not-applicable"]
 
+#: Why an answer is missing. `timeout`: none came in the time of its question. `deadline`: the node's time was spent
+#: first (reports call both `timeout`). `truncated`: only a part came. `no-tool`: the node lacks the program to ask.
+Missing = Literal["timeout", "deadline", "not-asked", "denied", "truncated", "no-tool"]
+
 #: Worst first: how several answers of one check become one status.
 WORST_FIRST: tuple[Status, ...] = ("fail", "unknown", "blocked", "warn", "pass", "not-applicable")
 
 
 class Undetermined(Exception):  # noqa: N818 - it is an answer, not an error
-    """It could not be found out: a time-out, a missing tool, a cut answer. Never a pass."""
+    """It could not be found out: a time-out, a missing tool, a cut answer. Never a pass.
 
-    def __init__(self, why: str) -> None:
+    `missing` says which of these, where an answer is missing.
+    """
+
+    def __init__(self, why: str, missing: Missing | None = None) -> None:
         super().__init__(why)
         self.why = why
+        self.missing = missing
 
 
 class NotAsked(Undetermined):
     """`what` is outside the vocabulary of an older snapshot: the check is not applicable, and reports count it."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"this snapshot was taken before {what} was asked")
+        super().__init__(f"this snapshot was taken before {what} was asked", "not-asked")
 
 
 class NotApplicable(Exception):  # noqa: N818 - it is an answer, not an error
@@ -98,7 +106,8 @@ class Remedy:
 class Outcome:
     """A check's answer: what was found, what should have been, where, by what evidence, and what mends it.
 
-    `not_asked`: it is not applicable because the snapshot is older than a request that the check needs.
+    `missing` says why it is unknown, where an answer is missing; `not-asked` of what is not applicable: the snapshot is
+    older than a request that the check needs.
     """
 
     status: Status
@@ -107,7 +116,7 @@ class Outcome:
     where: Where | None = None
     evidence: tuple[Evidence, ...] = ()
     remedy: Remedy | None = None
-    not_asked: bool = False
+    missing: Missing | None = None
 
     def but(self, **changes: object) -> Outcome:
         """The same answer with some fields replaced."""
@@ -154,9 +163,10 @@ def unknown(
     where: Where | None = None,
     evidence: tuple[Evidence, ...] = (),
     remedy: Remedy | None = None,
+    missing: Missing | None = None,
 ) -> Outcome:
-    """It could not be determined; `found` says why, `remedy` may say how to find out."""
-    return Outcome("unknown", found, expected, where, evidence, remedy)
+    """It could not be determined; `found` says why, `missing` too, `remedy` may say how to find out."""
+    return Outcome("unknown", found, expected, where, evidence, remedy, missing)
 
 
 def not_applicable(why: str) -> Outcome:
@@ -170,8 +180,8 @@ def undetermined(error: Undetermined, found: str | None = None, *, expected: str
     `found` replaces the error's own words where the answer is unknown.
     """
     if isinstance(error, NotAsked):
-        return Outcome("not-applicable", error.why, not_asked=True)
-    return unknown(found or error.why, expected=expected)
+        return Outcome("not-applicable", error.why, missing=error.missing)
+    return unknown(found or error.why, expected=expected, missing=error.missing)
 
 
 def worst(statuses: list[Status]) -> Status:

@@ -500,13 +500,16 @@ def test_a_node_that_was_not_reached_shows_what_would_be_required() -> None:
 @pytest.mark.parametrize(
     ("answer", "late", "status"),
     [
-        (Undetermined(LACKS), True, "blocked"),
-        (Undetermined("file /x: not reached: interrupted"), True, "blocked"),
-        (Undetermined("file /x was not looked at"), True, "blocked"),
+        (Undetermined(LACKS, "deadline"), True, "blocked"),
+        (Undetermined("file /x: not reached: interrupted", "not-asked"), True, "blocked"),
+        (Undetermined("file /x was not looked at", "not-asked"), True, "blocked"),
         (Undetermined("its version cannot be had"), True, "unknown"),
+        (Undetermined("the disk was not looked at"), True, "unknown"),
+        (Undetermined(LACKS, "timeout"), True, "unknown"),
+        (Undetermined("longer than 3 bytes", "truncated"), True, "unknown"),
         (failed(LACKS, expected="x"), True, "fail"),
         (passed(LACKS), True, "pass"),
-        (Undetermined(LACKS), False, "unknown"),
+        (Undetermined(LACKS, "deadline"), False, "unknown"),
     ],
 )
 def test_on_a_late_node_checks_without_answers_have_one_root(answer: Any, late: bool, status: str) -> None:  # noqa: FBT001

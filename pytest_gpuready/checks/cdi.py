@@ -22,7 +22,6 @@ from pytest_gpuready.model import (
     not_applicable,
     passed,
     undetermined,
-    unknown,
     warned,
 )
 from pytest_gpuready.node.clean import one_line
@@ -212,7 +211,8 @@ def spec_valid(cdi: Cdi, mend: Remedies) -> Answer:
                 remedy=mend.cdi.generate(found.path),
             )
         if not good:
-            return unknown(str(here[0].unread))  # what is neither bad nor good was not judged
+            # What is neither bad nor good was not judged.
+            return undetermined(next(found.unread for found in here if found.unread is not None))
         names = ", ".join(
             f"{spec.path}: {spec.kind}, {len(spec.devices)} devices, CDI {spec.version_text}" for spec in good
         )

@@ -31,6 +31,7 @@ from pytest_gpuready.views.daemons import why_silent
 from pytest_gpuready.views.platform import Platform as PlatformView
 
 if TYPE_CHECKING:
+    from pytest_gpuready.model import Missing
     from pytest_gpuready.remedies import Remedies
     from pytest_gpuready.views.containerd_config import ContainerdConfig
     from pytest_gpuready.views.containerd_live import ContainerdLive
@@ -276,7 +277,9 @@ def _answers(live: ContainerdLive, daemon: Daemon, mend: Remedies) -> Outcome:
         return passed(f"{name} runs (it was not asked: {why})")
     remedy = mend.containerd.restart()
     if answer.state in ("timeout", "broken"):
-        return unknown(f"{name} runs, but {why}", expected=f"containerd answers at {socket}", remedy=remedy)
+        missing: Missing | None = "timeout" if answer.state == "timeout" else None
+        expected = f"containerd answers at {socket}"
+        return unknown(f"{name} runs, but {why}", expected=expected, remedy=remedy, missing=missing)
     return failed(f"{name} runs, but {why}", expected=f"containerd answers at {socket}", remedy=remedy)
 
 

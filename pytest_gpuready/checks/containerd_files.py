@@ -128,7 +128,7 @@ def restarted(containerd_config: ContainerdConfig, containerd_live: ContainerdLi
     try:
         differences = config.differences()
     except Undetermined as error:
-        return _by_time(config, live, error.why, mend)
+        return _by_time(config, live, error, mend)
     replaced = f" ({live.replaced})" if live.replaced else ""
     if not differences:
         return passed(f"pid {live.pid} serves what is on disk{replaced}")
@@ -154,7 +154,8 @@ def _handler_was_lost(config: ContainerdConfig, live: ContainerdLive) -> bool:
     return not (on_disk is not None and on_disk.is_nvidia) and loaded is not None and is_nvidia(loaded.binary_name)
 
 
-def _by_time(config: ContainerdConfig, live: ContainerdLive, why: str, mend: Remedies) -> Outcome:
+def _by_time(config: ContainerdConfig, live: ContainerdLive, error: Undetermined, mend: Remedies) -> Outcome:
+    why = error.why
     changed, which = config.newest_change()
     expected = "the daemon was started after the last change"
     if live.started is None:
@@ -162,11 +163,12 @@ def _by_time(config: ContainerdConfig, live: ContainerdLive, why: str, mend: Rem
             f"{why}; and when pid {live.pid} was started is not known",
             expected=expected,
             remedy=mend.containerd.restart(),
+            missing=error.missing,
         )
     doubt = config.clock_doubt()
     if doubt:
         why = f"{doubt}, so times tell nothing; and {why}"
-        return unknown(why, expected=expected, remedy=mend.containerd.restart())
+        return unknown(why, expected=expected, remedy=mend.containerd.restart(), missing=error.missing)
     if changed < live.started:
         return passed(f"by time: pid {live.pid} was started after the last change of {which} ({why})")
     return unknown(
@@ -175,6 +177,7 @@ def _by_time(config: ContainerdConfig, live: ContainerdLive, why: str, mend: Rem
         where=Where(which),
         evidence=_times(config, live),
         remedy=mend.containerd.restart(),
+        missing=error.missing,
     )
 
 

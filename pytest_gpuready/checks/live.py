@@ -53,7 +53,7 @@ def image(live: Live, mend: Remedies) -> Answer:
     if section is None:
         return not_applicable("no image was looked for")
     if section.rc is None:
-        return unknown("the run broke off while the image was made or looked for")
+        return unknown("the run broke off while the image was made or looked for", missing="truncated")
     reference = live.views.settings.image
     said = clean(section.data.decode("utf-8", "replace")).strip()
     if reference == BUILTIN:
@@ -92,7 +92,8 @@ def _ran(live: Live, route: str, mend: Remedies) -> Outcome:
     expected = f"{ROUTES[route].command}: it runs and lists GPUs"
     evidence = (Evidence(ROUTES[route].command, ran.text or "(nothing was said)"),)
     if ran.state == "cut":
-        return unknown("its container was not run, or its end was not seen", evidence=evidence if ran.text else ())
+        seen = evidence if ran.text else ()
+        return unknown("its container was not run, or its end was not seen", evidence=seen, missing="truncated")
     if ran.state == "timeout":
         said = f": {one_line(ran.text, 200)}" if ran.text else ""
         return failed(f"it did not come to its end within its deadline{said}", expected=expected, evidence=evidence)

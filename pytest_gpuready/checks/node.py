@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuready.checks.catalogue import check
 from pytest_gpuready.checks.messages import Message
 from pytest_gpuready.model import Answer, Evidence, Outcome, Undetermined, Where, failed, passed, undetermined, unknown
-from pytest_gpuready.node.facts import BROKE_OFF, EXHAUSTED, LATE, REACH, SUDO
+from pytest_gpuready.node.facts import BROKE_OFF, LATE, REACH, SUDO, Cause, cause_of
 
 if TYPE_CHECKING:
     from pytest_gpuready.remedies import Remedies
@@ -39,7 +39,8 @@ def reachable(platform: Platform, mend: Remedies) -> Outcome:
         return unknown(
             f"the answers broke off: {broken.note}",
             expected="a connection that lasts until every question is answered",
-            remedy=mend.node.reach("the answers broke off"),
+            remedy=mend.node.reach("", Cause.BROKE_OFF),
+            missing="truncated",
         )
     late = platform.facts.peek(LATE)
     if late is not None:
@@ -47,17 +48,20 @@ def reachable(platform: Platform, mend: Remedies) -> Outcome:
             f"not everything was asked: {late.note}",
             expected="every question is answered before the node's deadline",
             remedy=mend.node.late(),
+            missing="deadline",
         )
     if fact is not None and fact.state == "ok":
         return passed("a POSIX shell answered")
     why = (fact.note if fact is not None else "") or "nothing answered"
-    if why.startswith(EXHAUSTED):
-        return unknown(why, expected="a thread and a process for this node", remedy=mend.node.reach(why))
+    cause = cause_of(fact) if fact is not None else None
+    remedy = mend.node.reach(why, cause)
+    if cause is Cause.EXHAUSTED:
+        return unknown(why, expected="a thread and a process for this node", remedy=remedy, missing="not-asked")
     return failed(
         why,
         expected="a login without a prompt, and a POSIX shell",
         evidence=(Evidence(platform.facts.node, why),),
-        remedy=mend.node.reach(why),
+        remedy=remedy,
     )
 
 
@@ -76,7 +80,10 @@ def privileges(platform: Platform, denials: dict[str, list[str]], mend: Remedies
     sudo = platform.facts.peek(SUDO)
     if sudo is not None and sudo.state == "timeout":
         return unknown(
-            "sudo did not answer within the deadline", expected="a sudo that answers", remedy=mend.node.sudo()
+            "sudo did not answer within the deadline",
+            expected="a sudo that answers",
+            remedy=mend.node.sudo(),
+            missing="timeout",
         )
     if platform.sudo_trouble is not None:
         return failed(

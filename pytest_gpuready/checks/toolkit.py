@@ -274,7 +274,7 @@ def _works(toolkit: Toolkit, route: str, mend: Remedies) -> Outcome:
         if path not in toolkit.runtime_paths:
             # A handler that names a file which is not there has a check of its own (containerd.handler-binary).
             return not_applicable(f"{path} is not there")
-        return unknown(f"{command} was not run")
+        return unknown(f"{command} was not run", missing="not-asked")
     if answer.logs is not None:
         return unknown(
             f"{command} was not run: it would write to the debug log that {answer.logs} sets",

@@ -226,6 +226,7 @@ def _without(label: str, why: str, settings: Settings) -> NodeReport:
     said = unknown(
         why,
         expected="a snapshot or a JSON report of it",
+        missing="not-asked",
         remedy=Remedy("Bring its result again; the log of what ran there says why there is none."),
     )
     reach = dataclasses.replace(report.findings[REACHABLE], outcome=said)

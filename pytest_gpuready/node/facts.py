@@ -6,6 +6,7 @@ A request is the key of a fact. The facts of a node are its snapshot; nothing to
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuready import budget
@@ -14,6 +15,8 @@ from pytest_gpuready.node.clean import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pytest_gpuready.model import Missing
 
 #: `file`: contents. `stat`: what it is (follows links). `glob`: matching paths. `files`: matching paths, and each as a
 #: `file` fact of its own. `run`: a command. `script`: a small sh script of ours, known by its name and arguments: its
@@ -101,8 +104,7 @@ LATE = Request("node", ("late",))
 
 #: How the note of a fact begins that an earlier question left no time for.
 UNREACHED = "not reached: "
-#: What is said of a fact that nobody asked for, and of one whose answer was on its way when the deadline passed.
-UNASKED = "was not looked at"
+#: How the note of a fact begins whose answer was on its way when the deadline passed.
 OVERDUE = "no answer within the deadline"
 #: Why a node was not asked to its end that is not to blame for it: this machine's limits, the user, this program.
 EXHAUSTED = "this machine could not start another thread or process"
@@ -126,6 +128,36 @@ class Fact:
     def text(self) -> str:
         """The data as text: UTF-8, what cannot be decoded replaced, control and bidi characters dropped."""
         return clean(self.data.decode("utf-8", "replace"))
+
+
+class Cause(Enum):
+    """Why a node was not asked to its end, where ssh or the node does not say it."""
+
+    BROKE_OFF = "the answers broke off"
+    DEADLINE = "the node's deadline passed"
+    EXHAUSTED = "this machine's limits"
+    INTERRUPTED = "the user"
+    FAILED = "an error of this program"
+
+
+def cause_of(reach: Fact) -> Cause | None:
+    """Return why a node was not reached, of the fact `REACH`; None where its words are ssh's or the node's.
+
+    A fact's note is all that snapshots record of it: what stands at its beginning is read here and nowhere else.
+    """
+    if reach.state == "timeout":
+        return Cause.DEADLINE
+    begins = {EXHAUSTED: Cause.EXHAUSTED, INTERRUPTED: Cause.INTERRUPTED, FAILED: Cause.FAILED}
+    return next((cause for words, cause in begins.items() if reach.note.startswith(words)), None)
+
+
+def missing(fact: Fact | None) -> Missing | None:
+    """Return why a fact is no answer; None where it is one, or why is not known. The note is read as in `cause_of`."""
+    if fact is None or (fact.state in ("timeout", "cut") and fact.note.startswith(UNREACHED)):
+        return "not-asked"
+    if fact.state == "timeout":
+        return "deadline" if fact.note.startswith(OVERDUE) else "timeout"
+    return "truncated" if fact.state == "cut" else "denied" if fact.state == "denied" else None
 
 
 @dataclass(frozen=True)
@@ -238,18 +270,19 @@ class Facts:
         if fact is None:
             if not self.knows(request):
                 raise NotAsked(str(request))
-            raise Undetermined(f"{request} {UNASKED}")
+            raise Undetermined(f"{request} was not looked at", missing(fact))
         if fact.state == "denied":
             raise Denied(str(request))
         if fact.state == "refused":
             raise Undetermined(f"{request} was refused: {clean(fact.note)}")
         if fact.state == "timeout":
-            raise Undetermined(f"{request}: {fact.note or f'no answer within {request.timeout:g} s'}")
+            raise Undetermined(f"{request}: {fact.note or f'no answer within {request.timeout:g} s'}", missing(fact))
         if fact.state == "cut":
-            raise Undetermined(f"{request}: only a part of the answer came{f' ({fact.note})' if fact.note else ''}")
+            note = f" ({fact.note})" if fact.note else ""
+            raise Undetermined(f"{request}: only a part of the answer came{note}", missing(fact))
         if len(fact.data) > request.limit and request.kind not in ("glob", "files"):
             # A node's answer was cut there; a snapshot may say anything.
-            raise Undetermined(f"{request}: longer than {request.limit} bytes")
+            raise Undetermined(f"{request}: longer than {request.limit} bytes", "truncated")
         return fact
 
     def text(self, request: Request) -> str | None:
@@ -286,17 +319,15 @@ class Facts:
                 target or None,
             )
         except ValueError as error:
-            why = (
-                "the answer makes no sense"
-                if line
-                else "the node has no stat program that says more than that it is there"
-            )
-            raise Undetermined(f"stat {path}: {why}") from error
+            if line:
+                raise Undetermined(f"stat {path}: the answer makes no sense") from error
+            why = "the node has no stat program that says more than that it is there"
+            raise Undetermined(f"stat {path}: {why}", "no-tool") from error
 
     def glob(self, pattern: str, *, kind: Kind = "glob", since: int = 1) -> list[str]:
         """The paths that match, sorted; empty where none does."""
         fact = self.fact(Request(kind, (pattern,), since=since))
         if fact.data.count(b"\0") > MOST_PATHS:
-            raise Undetermined(f"{pattern}: more than {MOST_PATHS} paths match")
+            raise Undetermined(f"{pattern}: more than {MOST_PATHS} paths match", "truncated")
         found = fact.data.decode("utf-8", "surrogateescape").split("\0")
         return sorted(path for path in found if path)

@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
-from pytest_gpuready.node.facts import EXHAUSTED, FAILED, INTERRUPTED, OVERDUE
+from pytest_gpuready.node.facts import Cause
 from pytest_gpuready.quoting import quote
 from pytest_gpuready.views.platform import Platform
 
 if TYPE_CHECKING:
     from pytest_gpuready.views import Views
 
-#: What ssh says → what to do about it. The first that occurs counts.
-_REACH: tuple[tuple[str, str], ...] = (
+#: What ssh says, or why the answers ended → what to do about it. The first that occurs counts.
+_REACH: tuple[tuple[str | Cause, str], ...] = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
         "The host's key is not the one that is known: find out why, then `ssh-keygen -R HOST` and log in once by hand.",
@@ -30,13 +30,13 @@ _REACH: tuple[tuple[str, str], ...] = (
     ),
     ("Could not resolve hostname", "The name is not known here: correct it, or give it an address in ~/.ssh/config."),
     (
-        "the answers broke off",
+        Cause.BROKE_OFF,
         "Ask again. If it happens again, see what sshd on the node says (`journalctl -u ssh`): it may have been ended.",
     ),
     ("No route to host", "The node is off or not routed to from here."),
     ("timed out", "Nothing answers at that address: the node is off, or a firewall drops the connection."),
     (
-        OVERDUE,
+        Cause.DEADLINE,
         "The node took the connection and did not answer: look at it by its console, or raise --gpuready-timeout.",
     ),
     (
@@ -49,12 +49,12 @@ _REACH: tuple[tuple[str, str], ...] = (
     ),
 )
 
-#: How a reason begins that lies on this side → what to do about it. No login by hand finds out more.
-_HERE: tuple[tuple[str, str], ...] = (
-    (EXHAUSTED, "Lower --gpuready-jobs, or raise this machine's limits (ulimit -v, -u and -n)."),
-    (INTERRUPTED, "Run it again: it was ended before this node had answered."),
-    (FAILED, "Report it with the words above: it is a fault of pytest-gpuready, not of the node."),
-)
+#: A cause on this side → what to do about it. No login by hand finds out more.
+_HERE: dict[Cause, str] = {
+    Cause.EXHAUSTED: "Lower --gpuready-jobs, or raise this machine's limits (ulimit -v, -u and -n).",
+    Cause.INTERRUPTED: "Run it again: it was ended before this node had answered.",
+    Cause.FAILED: "Report it with the words above: it is a fault of pytest-gpuready, not of the node.",
+}
 
 
 class NodeRemedies:
@@ -64,13 +64,12 @@ class NodeRemedies:
         self.platform = views.get(Platform)
         self.node = views.facts.node
 
-    def reach(self, why: str) -> Remedy:
-        """The login does not work, or was not tried to its end."""
-        here = next((advice for words, advice in _HERE if why.startswith(words)), None)
-        if here is not None:
-            return Remedy(here)
+    def reach(self, why: str, cause: Cause | None = None) -> Remedy:
+        """The login does not work, or was not tried to its end; `why` is what ssh or the node says."""
+        if cause is not None and cause in _HERE:
+            return Remedy(_HERE[cause])
         advice = next(
-            (advice for words, advice in _REACH if words in why),
+            (advice for sign, advice in _REACH if (sign is cause if isinstance(sign, Cause) else sign in why)),
             "Make this login work by hand first, without a prompt.",
         )
         target = self.node.partition("://")[2]

@@ -123,7 +123,7 @@ def _changes(node: NodeReport, old: Mapping[str, Any] | None) -> NodeChanges:
         change = Change(finding.check.id, was, finding.status)
         if finding.is_root and was not in _BROKEN:
             broken.append(change)
-        elif was in _BROKEN and finding.status in _HOLDS and not finding.outcome.not_asked:
+        elif was in _BROKEN and finding.status in _HOLDS and finding.outcome.missing is None:
             fixed.append(change)
     verdict = one_line(str(old.get("verdict")), 40)
     return NodeChanges(

@@ -144,6 +144,7 @@ def _root_cause(node: NodeReport, finding: Finding) -> dict[str, object]:
         "routes": finding.keeps,
         "advisory": finding.check.advisory,
         "waived": None,
+        "missing": "timeout" if outcome.missing == "deadline" else outcome.missing,
         "expected": outcome.expected,
         "found": outcome.found,
         "where": _where(outcome.where),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pytest_gpuready.checks.catalogue import FAMILIES, REACHABLE, Check, catalogue
 from pytest_gpuready.judge import clean_outcome
-from pytest_gpuready.model import Edit, Evidence, Outcome, Remedy, Status, Where
+from pytest_gpuready.model import Edit, Evidence, Missing, Outcome, Remedy, Status, Where
 from pytest_gpuready.node.clean import one_line, shorten
 from pytest_gpuready.node.facts import REACH, Fact, Facts
 from pytest_gpuready.node.snapshot import TIME
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_gpuready.routes import Mode
 
 _STATUSES: tuple[str, ...] = get_args(Status)
+_MISSING: tuple[str, ...] = get_args(Missing)
 _ROOTS = ("fail", "unknown")
 
 #: Most GPUs, checks and routes of one node that are read, and most ids, pieces of evidence and commands of one check.
@@ -163,7 +164,7 @@ def _finding(
     check_id: str, entry: dict[str, Any], cause: dict[str, Any], routes: Mapping[str, RouteReport], required: Required
 ) -> Finding:
     merged: dict[str, Any] = {**entry}
-    merged.update((key, cause[key]) for key in ("evidence", "remedy", "title") if key in cause)
+    merged.update((key, cause[key]) for key in ("evidence", "remedy", "title", "missing") if key in cause)
     status = merged.get("status") if merged.get("status") in _STATUSES else "unknown"
     blocked_by = tuple(_ids(merged.get("blocked_by"))) if status == "blocked" else ()
     if status == "blocked" and not blocked_by:
@@ -179,6 +180,7 @@ def _finding(
         place,
         tuple(_evidence(merged.get("evidence"))),
         _remedy(merged.get("remedy")),
+        merged.get("missing") if status == "unknown" and merged.get("missing") in _MISSING else None,
     )
     check = _check(check_id, merged.get("title"), advisory=merged.get("advisory") is True)
     keeps = tuple(name for name in required.names if name in routes and check_id in routes[name].roots)

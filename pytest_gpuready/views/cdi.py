@@ -72,7 +72,7 @@ class SpecFile:
     spec: Spec | None = None
     fault: str | None = None
     line: int | None = None
-    unread: str | None = None
+    unread: Undetermined | None = None
     denied: bool = False
     nvidia: bool = False
 
@@ -229,7 +229,7 @@ class Cdi(View):
             # What cannot be read may be NVIDIA's whatever its name.
             return SpecFile(path, denied=True, nvidia=True)
         except Undetermined as error:
-            return SpecFile(path, unread=error.why, nvidia=True)
+            return SpecFile(path, unread=error, nvidia=True)
         if fact.state != "ok":
             # A link that leads nowhere or a folder: CDI says that it cannot read it.
             why = "it leads nowhere" if fact.state == "absent" else fact.note or "it cannot be read"
@@ -238,7 +238,7 @@ class Cdi(View):
         try:
             spec = parse(path, fact.data)
         except TooMuch as error:
-            return SpecFile(path, unread=f"{path}: {error.text}", line=error.line, nvidia=mentioned)
+            return SpecFile(path, unread=Undetermined(f"{path}: {error.text}"), line=error.line, nvidia=mentioned)
         except Unparsable as error:
             return SpecFile(path, fault=error.text, line=error.line, nvidia=mentioned)
         return SpecFile(path, spec=spec, nvidia=is_nvidias(spec.kind))
@@ -263,7 +263,7 @@ class Cdi(View):
                 if found.denied and found.nvidia:
                     raise Denied(found.path)
                 if found.unread is not None and found.nvidia:
-                    raise Undetermined(found.unread)
+                    raise found.unread
                 if found.spec is not None and not too_new(found.spec, reader):
                     level.append(found.spec)
             levels.append(level)

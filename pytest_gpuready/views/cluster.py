@@ -35,10 +35,10 @@ class Cluster:
         if fact is None:
             if not self.asked:
                 raise NotApplicable(NEEDS_KUBECONFIG)
-            raise Undetermined("the Kubernetes API was not asked")
+            raise Undetermined("the Kubernetes API was not asked", "not-asked")
         text = self.facts.text(request)
         if text is None:
-            raise Undetermined(fact.note or "kubectl is not installed where pytest runs")
+            raise Undetermined(fact.note or "kubectl is not installed where pytest runs", "no-tool")
         if fact.rc:
             raise Undetermined(f"{request}: {one_line(fact.note, 300) or f'exit status {fact.rc}'}")
         try:

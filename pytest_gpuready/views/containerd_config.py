@@ -113,7 +113,7 @@ class ContainerdConfig(View):
         try:
             return load(self._files, self._version(self.views), self.path, explicit=self.live.config_explicit)
         except NotLooked as error:
-            raise Undetermined(f"{error} was not looked at") from None
+            raise Undetermined(f"{error} was not looked at", "not-asked") from None
         except PermissionError as error:
             raise Denied(str(error.filename)) from None
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gpuready.containerd_api.answers import CriStatus
+    from pytest_gpuready.model import Missing
     from pytest_gpuready.node.facts import Request
     from pytest_gpuready.views import Views
     from pytest_gpuready.views.platform import Unit
@@ -363,7 +364,7 @@ class ContainerdLive(View):
             raise Undetermined(f"{one_line(socket, 80)} is no path of a socket")
         fact = self.facts.fact(api(socket))
         if fact.state == "absent":
-            raise Undetermined("the node has no POSIX sh")
+            raise Undetermined("the node has no POSIX sh", "no-tool")
         return parse_answer(fact.data)
 
     def refusal_at(self, socket: str) -> str | None:
@@ -385,7 +386,8 @@ class ContainerdLive(View):
         if answer.state == "denied":
             raise Denied(self.socket)
         if answer.cri is None:
-            raise Undetermined(f"the daemon does not tell its CRI status: {why_silent(answer, self.socket)}")
+            missing: Missing | None = answer.state if answer.state in ("timeout", "no-tool") else None
+            raise Undetermined(f"the daemon does not tell its CRI status: {why_silent(answer, self.socket)}", missing)
         return answer.cri
 
     @property

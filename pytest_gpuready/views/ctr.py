@@ -87,7 +87,7 @@ class Ctr(View):
 def _printed(text: str | None, program: str) -> str:
     """The version in `ctr github.com/containerd/containerd 1.6.20~ds1`, `nerdctl version 2.0.0` and the like."""
     if text is None:
-        raise Undetermined(f"{program} is not on PATH")
+        raise Undetermined(f"{program} is not on PATH", "no-tool")
     match = re.search(r"(?:^|\s)v?([0-9]{1,9}\.[0-9]\S{0,60})", text)
     if match is None:
         raise Undetermined(f"{program} --version says nothing of use")

@@ -336,7 +336,7 @@ class Driver(View):
     def _libraries(self) -> tuple[bool, list[probe.Library]]:
         text = self.facts.text(probe.LIBRARIES)
         if text is None:
-            raise Undetermined("the node has no POSIX sh")
+            raise Undetermined("the node has no POSIX sh", "no-tool")
         return probe.libraries(text)
 
     @property
@@ -401,7 +401,7 @@ class Driver(View):
             return found
         if "denied" in text.splitlines():
             raise Denied("the kernel's log (dmesg)")
-        raise Undetermined("neither dmesg nor journalctl is there to read the kernel's log")
+        raise Undetermined("neither dmesg nor journalctl is there to read the kernel's log", "no-tool")
 
     @property
     def nvml_blocker(self) -> str | None:

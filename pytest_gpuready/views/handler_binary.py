@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuready.model import Denied, Undetermined
-from pytest_gpuready.node.facts import Request, file, stat
+from pytest_gpuready.node.facts import Request, file, missing, stat
 from pytest_gpuready.views import View
 from pytest_gpuready.views.containerd_config import RUNTIME_NAME, ContainerdConfig
 from pytest_gpuready.views.containerd_live import ContainerdLive
@@ -109,7 +109,7 @@ class HandlerBinary(View):
     def _wrong_kind(self, path: str) -> Trouble | None:
         fact = self.facts.peek(head(path))
         if fact is None or fact.state == "timeout":
-            raise Undetermined(f"the beginning of {path} was not read")
+            raise Undetermined(f"the beginning of {path} was not read", missing(fact))
         if fact.state == "denied":
             raise Denied(path)
         start = fact.data

@@ -11,6 +11,7 @@ from pytest_gpuready.live.plan import POD_ROUTES
 from pytest_gpuready.live.script import REQUEST
 from pytest_gpuready.model import Denied, Undetermined
 from pytest_gpuready.node.clean import clean
+from pytest_gpuready.node.facts import missing
 from pytest_gpuready.views import View
 from pytest_gpuready.views.nvml import Nvml
 
@@ -53,13 +54,13 @@ class Live(View):
         """The run's answer; `Undetermined` where no container was run, or its answer cannot be read."""
         fact = self.facts.peek(REQUEST)
         if fact is None:
-            raise Undetermined("no container was run on this node")
+            raise Undetermined("no container was run on this node", "not-asked")
         if fact.state == "denied":
             raise Denied(str(REQUEST))
         found = transcript.sections(fact.data)
         if found is None:
             said = clean(fact.data.decode("utf-8", "replace")).strip()
-            raise Undetermined(f"the containers' run ended at once: {said or fact.note or fact.state}")
+            raise Undetermined(f"the containers' run ended at once: {said or fact.note or fact.state}", missing(fact))
         return found
 
     @property

@@ -141,7 +141,8 @@ class Nvml(View):
             raise Undetermined(f"NVML was not asked: {blocker}")
         if self.request is None:
             raise Undetermined(
-                "nvidia-smi is not on the node (and no python3 with libnvidia-ml.so.1), so NVML could not be asked"
+                "nvidia-smi is not on the node (and no python3 with libnvidia-ml.so.1), so NVML could not be asked",
+                "no-tool",
             )
         fact = self.facts.peek(self.request)
         # Answering in time is the condition itself here, so a time-out of its own is an answer.

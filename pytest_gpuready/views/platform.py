@@ -110,7 +110,7 @@ class Platform(View):
     def _identity(self) -> dict[str, str]:
         text = self.facts.text(IDENTITY)
         if text is None:
-            raise Undetermined("the node has no POSIX sh")
+            raise Undetermined("the node has no POSIX sh", "no-tool")
         return dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
 
     def _said(self, key: str) -> str:

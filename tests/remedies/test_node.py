@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_gpuready.node.facts import Facts
+from pytest_gpuready.node.facts import EXHAUSTED, FAILED, INTERRUPTED, OVERDUE, Cause, Fact, Facts, cause_of
 from pytest_gpuready.remedies.node import NodeRemedies
 from pytest_gpuready.views import Views
 from tests.support.simnode import SimNode
@@ -27,6 +27,26 @@ def mend(label: str) -> NodeRemedies:
 )
 def test_what_ssh_says_has_an_answer(said: str, words: str) -> None:
     assert words in mend("ssh://n1").reach(said).summary
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        (Fact("timeout", note=OVERDUE), "did not answer"),
+        (Fact("timeout", note=f"{OVERDUE} (Permission denied (publickey).)"), "ssh-copy-id"),
+        (Fact("cut", note=f"{EXHAUSTED} (a limit)"), "Lower --gpuready-jobs"),
+        (Fact("cut", note=INTERRUPTED), "Run it again"),
+        (Fact("cut", note=f"{FAILED}: KeyError: 'x'"), "a fault of pytest-gpuready"),
+        (Fact("cut", note="some words"), "by hand first"),
+    ],
+)
+def test_a_cause_that_ssh_does_not_say_has_an_answer(fact: Fact, words: str) -> None:
+    assert words in mend("ssh://n1").reach(fact.note, cause_of(fact)).summary
+
+
+def test_answers_that_broke_off_have_one_and_their_words_alone_have_none() -> None:
+    assert "Ask again." in mend("ssh://n1").reach("", Cause.BROKE_OFF).summary
+    assert "by hand first" in mend("ssh://n1").reach("the answers broke off").summary
 
 
 @pytest.mark.parametrize(

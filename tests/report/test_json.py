@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from pytest_gpuready.checks.catalogue import make
-from pytest_gpuready.model import WORST_FIRST, Edit, Evidence, Remedy, Where, failed, unknown
+from pytest_gpuready.model import WORST_FIRST, Edit, Evidence, Missing, Remedy, Where, failed, unknown
 from pytest_gpuready.report.json import dumps, render
 from pytest_gpuready.report.model import VERDICTS, Run, Verdict
 from pytest_gpuready.routes import Required
@@ -57,6 +57,7 @@ ROOT = [
     "routes",
     "advisory",
     "waived",
+    "missing",
     "expected",
     "found",
     "where",
@@ -158,6 +159,7 @@ def test_a_whole_node() -> None:
         "routes": ["cri-handler"],
         "advisory": False,
         "waived": None,
+        "missing": None,
         "expected": "the daemon serves what is on disk",
         "found": NOT_RESTARTED.found,
         "where": {"path": "/etc/containerd/conf.d/99-nvidia.toml", "line": 14},
@@ -291,3 +293,11 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, list):
         return [text for item in value for text in _texts(item)]
     return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize(
+    ("missing", "word"), [("deadline", "timeout"), ("timeout", "timeout"), ("no-tool", "no-tool"), (None, None)]
+)
+def test_why_an_unknown_is_unknown_is_a_word(missing: Missing | None, word: str | None) -> None:
+    node = report(outcomes={"driver.nvml-answers": unknown("free wording", missing=missing)})
+    assert rendered(node)["nodes"][0]["root_causes"][0]["missing"] == word

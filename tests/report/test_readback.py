@@ -165,6 +165,13 @@ def test_a_sentence_about_any_does_not_make_one_route_enough() -> None:
     assert back({**entry, "verdict": "ready"}).verdict == "not-ready"
 
 
+@pytest.mark.parametrize(("said", "read"), [("truncated", "truncated"), ("no such word", None), (["timeout"], None)])
+def test_why_an_unknown_is_unknown_is_read_where_it_is_a_word_of_the_schema(said: Any, read: str | None) -> None:
+    (entry,) = written(report(outcomes={"driver.nvml-answers": NVML_HANGS}))
+    entry["root_causes"][0]["missing"] = said
+    assert back(entry).findings["driver.nvml-answers"].outcome.missing == read
+
+
 def test_mode_and_offered_are_read_as_they_stand() -> None:
     some = Required(("ctr-gpus", "cri-handler"), "pytest.ini", "any")
     (entry,) = written(report(required=some))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gpuready.model import Status
+from pytest_gpuready.model import Missing, Status
 from pytest_gpuready.report.json import render
 from pytest_gpuready.report.model import Run, Verdict
 from tests.report.sample import CHECKS, report, run
@@ -63,6 +63,8 @@ def test_the_closed_words_are_those_of_the_code() -> None:
     assert set(SCHEMA["$defs"]["status"]["enum"]) == set(get_args(Status))
     assert set(SCHEMA["$defs"]["verdict"]["enum"]) == set(get_args(Verdict))
     assert SCHEMA["$defs"]["proof"]["enum"] == ["configured", "live"]
+    missing = SCHEMA["$defs"]["root_cause"]["properties"]["missing"]["enum"]
+    assert {*missing} == {*get_args(Missing), None} - {"deadline"}
 
 
 def objects(document: Any) -> list[tuple[Any, ...]]:
