@@ -30,6 +30,7 @@ from pytest_gpuready.model import (
     Denied,
     NotApplicable,
     Outcome,
+    Refused,
     Status,
     Undetermined,
     not_applicable,
@@ -138,6 +139,8 @@ class Judge:
         except Denied as error:
             self.denials.setdefault(error.what, []).append(check.id)
             return _Answered(denied=error.what)
+        except Refused as error:
+            return _Answered(undetermined(error).but(remedy=self.mend.node.trust(error.reason)))
         except Undetermined as error:
             return _Answered(undetermined(error))
         except NotApplicable as error:

@@ -38,6 +38,14 @@ class NotAsked(Undetermined):
         super().__init__(f"this snapshot was taken before {what} was asked", "not-asked")
 
 
+class Refused(Undetermined):
+    """The suite did not look at `what`, since another user could decide what it is; `reason` is the node's."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} was refused: {reason}")
+        self.reason = reason
+
+
 class NotApplicable(Exception):  # noqa: N818 - it is an answer, not an error
     """The condition has no meaning on this node; the reason says why."""
 

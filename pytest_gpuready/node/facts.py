@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuready import budget
-from pytest_gpuready.model import Denied, NotAsked, Undetermined
+from pytest_gpuready.model import Denied, NotAsked, Refused, Undetermined
 from pytest_gpuready.node.clean import clean
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Facts:
         if fact.state == "denied":
             raise Denied(str(request))
         if fact.state == "refused":
-            raise Undetermined(f"{request} was refused: {clean(fact.note)}")
+            raise Refused(str(request), clean(fact.note))
         if fact.state == "timeout":
             raise Undetermined(f"{request}: {fact.note or f'no answer within {request.timeout:g} s'}", missing(fact))
         if fact.state == "cut":

@@ -249,6 +249,21 @@ def unreadable(path: str) -> str | None:
 FOREIGN_NAMESPACE = "runs in a mount namespace that is not a service's"
 
 
+#: A reason that `SHELL` gives → what of chown and chmod makes its entry root's alone.
+_REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?:.*: )?(/[^:]*) belongs to uid \d+"), "chown root:"),
+    (re.compile(r"(?:.*: )?every user may write to (/[^:]*)"), "chmod o-w"),
+    (re.compile(r"(?:.*: )?group \d+ may write to (/[^:]*)"), "chmod g-w"),
+    (re.compile(r"(?:.*: )?an access control list lets others write to (/[^:]*)"), "setfacl -b"),
+)
+
+
+def way_out(reason: str) -> tuple[str, str] | None:
+    """Return the command (without its last word) and the entry that make a path trusted; None: no command does."""
+    found = ((pattern.fullmatch(reason), command) for pattern, command in _REASONS)
+    return next(((command, match[1]) for match, command in found if match is not None), None)
+
+
 @dataclass(frozen=True)
 class Credentials:
     """What the kernel says of a process: user numbers (real, effective, saved, file system), namespaces' numbers.

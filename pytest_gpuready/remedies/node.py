@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuready.model import Remedy
 from pytest_gpuready.node.facts import Cause
+from pytest_gpuready.node.trust import way_out
 from pytest_gpuready.quoting import quote
 from pytest_gpuready.views.platform import Platform
 
@@ -104,6 +105,15 @@ class NodeRemedies:
                 (f"pytest --gpuready --sudo --hosts={quote(self.node)}",),
             )
         return Remedy("Take the snapshot as root, or with --sudo.")
+
+    def trust(self, reason: str) -> Remedy:
+        """Another user could decide what a file, program or socket is; `reason` names the entry that lets them."""
+        way = way_out(reason)
+        prefix = self.platform.sudo_prefix
+        return Remedy(
+            "Let root alone decide about it. First see what lies there: another user could have changed it.",
+            (f"{prefix}{way[0]} {quote(way[1])}",) if way is not None else (),
+        )
 
     def selinux(self) -> Remedy:
         """Containers may not use devices."""

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Undetermined
+from pytest_gpuready.model import Refused
 from pytest_gpuready.node.facts import SHORT, script
 from pytest_gpuready.node.trust import USE
 
@@ -271,7 +271,7 @@ def libraries(text: str) -> tuple[bool, list[Library]]:
     lines = text.splitlines()
     refused = next((line for line in lines if line.startswith("refused ")), None)
     if refused is not None:
-        raise Undetermined(f"a library was refused: {refused.removeprefix('refused ')}")
+        raise Refused("a library", refused.removeprefix("refused "))
     return "cache" in lines, [library for library in map(_library, _records(lines)) if library is not None]
 
 

@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_gpuready.model import Denied, Undetermined
+from pytest_gpuready.model import Denied, Refused, Undetermined
 from pytest_gpuready.node.clean import one_line
 from pytest_gpuready.node.facts import SUDO, stat
 from pytest_gpuready.views import View
@@ -241,7 +241,7 @@ class Platform(View):
         """Return the executable that typing its name finds (in `folders`, else PATH); None if it is not there.
 
         Raises:
-            Undetermined: the only one that is found was refused.
+            Refused: the only one that is found.
         """
         places = self.path if folders is None else folders
         every = self.programs.get(name, ())
@@ -252,7 +252,7 @@ class Platform(View):
                 folder = program.path.rpartition("/")[0] or "/"
                 # A refused folder is no longer on PATH; the further places never were.
                 if program.refused and (folder in places or (folders is None and folder not in FURTHER_PLACES)):
-                    raise Undetermined(f"{one_line(program.path)} was refused: {one_line(program.refused)}")
+                    raise Refused(one_line(program.path), one_line(program.refused))
         return path
 
     def anywhere(self, name: str) -> str | None:

@@ -241,6 +241,7 @@ def made(text: str) -> Iterator[tuple[str, Callable[[Any], Remedy]]]:
         "live.pull": lambda mend: mend.live.pull(f"docker.io/{text}:1", text),
         "live.copy": lambda mend: mend.live.copy(f"docker.io/{text}:1", text, text),
         "node.reach": lambda mend: mend.node.reach(text),
+        "node.trust": lambda mend: mend.node.trust(f"/opt/{text} belongs to uid 1000"),
         "gpus.missing": lambda mend: mend.gpus.missing(text),
         "gpus.none_driven": lambda mend: mend.gpus.none_driven([device]),
         "gpus.fabric_manager": lambda mend: mend.gpus.fabric_manager(installed=True, version=text, running=True),
