@@ -303,7 +303,11 @@ def selected(containerd_live: ContainerdLive, mend: Remedies) -> Answer:
         if not live.daemons:
             return not_applicable("no containerd runs, so there is none to choose")
         if asked is not None and (refused := live.refusal_at(asked)):
-            return unknown(f"{asked} was refused: {refused}", expected="a socket that root alone decides about")
+            return unknown(
+                f"{asked} was refused: {refused}",
+                expected="a socket that root alone decides about",
+                remedy=mend.node.trust(refused),
+            )
         who = "--gpuready-containerd names" if mine else "the kubelet uses"
         engines = other_engines(live.views.get(PlatformView))
         meant = f"; {' and '.join(engines)} runs here, which this suite does not judge" if engines else ""
