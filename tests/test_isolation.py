@@ -28,7 +28,8 @@ COMMANDS = {
 
 
 def python(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    # Python that measures coverage imports modules of its own, before and after ours.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV"))}
     return subprocess.run(
         [*PYTHON, *arguments],
         env={**environment, **more},

@@ -117,7 +117,6 @@ def test_left_out_is_deselected_and_a_missing_program_is_named(tree: pytest.Pyte
         ((), "auto"),
         (("-n3",), 3),
         (("-n0",), 0),
-        (("--cov",), None),
         (("--lab",), None),
         (("--all",), None),
         (("tests/test_a.py",), None),
@@ -127,7 +126,19 @@ def test_left_out_is_deselected_and_a_missing_program_is_named(tree: pytest.Pyte
 def test_the_whole_first_lane_runs_in_parallel(
     tree: pytest.Pytester, options: tuple[str, ...], workers: str | int | None
 ) -> None:
-    config = tree.parseconfig(*options)
+    assert workers_of(tree, tree.parseconfig(*options)) == workers
+
+
+def test_a_run_that_measures_coverage_stays_in_one_process(tree: pytest.Pytester) -> None:
+    """The option is set as `--cov` sets it: parsing it would begin a second measurement in this process."""
+    config = tree.parseconfig()
+    config.option.cov_source = ["pytest_gpuready"]
+    assert workers_of(tree, config) is None
+
+
+def workers_of(tree: pytest.Pytester, config: pytest.Config) -> str | int | None:
+    """Let the tree's conftest decide, and return how many workers it asks for."""
     conftest: Any = config.pluginmanager.get_plugin(str(tree.path / "conftest.py"))
     conftest.pytest_cmdline_main(config)
-    assert config.option.numprocesses == workers
+    workers: str | int | None = config.option.numprocesses
+    return workers
