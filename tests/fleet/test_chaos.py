@@ -270,7 +270,7 @@ def problem(bench: Bench, kind: str, node: dict[str, Any]) -> str | None:
         return f"{expected.verdict} was to be; {other}" if other or node["verdict"] != expected.verdict else None
     if kind in REAL:
         same = findings(node) == findings(bench.alone) and node["verdict"] == bench.alone["verdict"]
-        return None if same else "judged otherwise than alone"
+        return None if same else f"judged otherwise than alone: {differences(node, bench.alone)}"
     if kind == HUNG_SMI:
         smi = roots.get("driver.nvml-answers", {"status": "", "found": ""})
         good = smi["status"] == "fail" and "did not end within 10 s" in smi["found"] and node["verdict"] == "not-ready"
@@ -288,6 +288,13 @@ def problem(bench: Bench, kind: str, node: dict[str, Any]) -> str | None:
         return None if late(node) and not false else f"{node['duration_s']} s; {false}; {said}"
     good = node["verdict"] == "unknown" and any(reach["found"].startswith(word) for word in BROKEN_OFF[kind])
     return None if good and not told else f"{said}; {told}"
+
+
+def differences(node: dict[str, Any], alone: dict[str, Any]) -> list[str]:
+    """What is found otherwise than alone, check by check."""
+    found = {check["check"]: f"{check['status']}: {check['found']}" for check in alone["checks"]}
+    now = {check["check"]: f"{check['status']}: {check['found']}" for check in node["checks"]}
+    return [f"{name}: {now.get(name)} instead of {found[name]}" for name in found if now.get(name) != found[name]]
 
 
 def kinds(seed: int) -> list[str]:
