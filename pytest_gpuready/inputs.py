@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_gpuready.node.hosts import SpecError, parse_all
-from pytest_gpuready.outputs import refusal
+from pytest_gpuready.outputs import is_stream, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,8 @@ def check_writable(option: str, path: Path) -> None:
     """A report that could not be written is better known before anything is done."""
     if why := refusal(path):
         raise InputError(f"{option} {path} {why}: name a file that can be replaced")
+    if is_stream(path):
+        return
     place = path.parent
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -38,9 +38,14 @@ def place(typed: str) -> str:
     return "-" if typed == "/dev/stdout" else typed
 
 
+def is_stream(path: Path) -> bool:
+    """Return whether a path names no file of a folder: /dev/null, or a standard stream."""
+    return str(path) == _NULL or str(path) in _STREAMS
+
+
 def refusal(path: Path) -> str | None:
     """Return why no report can be written at a path, as the rest of a sentence; None: one can."""
-    if str(path) == _NULL or str(path) in _STREAMS:
+    if is_stream(path):
         return None
     try:
         if path.is_dir():
